@@ -1,0 +1,133 @@
+# mailchute: make, make deps, make test, make demo, make install. See README.
+VERSION = 0.1
+prefix = /usr/local
+sbindir = $(prefix)/sbin
+bindir = $(prefix)/bin
+libexecdir = $(prefix)/lib/mailchute
+sysconfdir = /etc
+mandir = $(prefix)/share/man
+spooldir = /var/spool/mailchute
+MAILCHUTE_USER = mailchute
+
+# SAN=1 builds everything with AddressSanitizer and UBSan in a folder of its own.
+SAN =
+B = build$(if $(SAN),-san)
+CC = gcc
+MUSL_CC = $(if $(SAN),,$(shell command -v musl-gcc))
+WERROR =
+
+CPPFLAGS = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -DMAILCHUTE_VERSION='"$(VERSION)"' \
+	-DCONF_PATH='"$(sysconfdir)/mailchute/mailchute.conf"' -DSPOOL_PATH='"$(spooldir)"' \
+	-DLIBEXEC_PATH='"$(libexecdir)"' -DMAILCHUTE_USER='"$(MAILCHUTE_USER)"'
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wold-style-definition -Wformat=2 -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wswitch-enum \
+	-Wimplicit-fallthrough=5 $(if $(WERROR),-Werror)
+HARDEN = $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer,\
+	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -ftrivial-auto-var-init=zero) -fstack-protector-strong \
+	-fstack-clash-protection -fcf-protection=full -fno-common
+comma = ,
+CFLAGS = -O2 -g
+ALL_CFLAGS = -std=c17 $(CPPFLAGS) $(WARN) $(HARDEN) -ffunction-sections -fdata-sections $(CFLAGS)
+LINK_FLAGS = -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack,--as-needed $(LDFLAGS)
+PIE = -fPIE
+PIE_LINK = -pie
+
+# The layers (src/README); a test checks that none looks up.
+BASE = $(wildcard src/base/*.c)
+MAIL = $(wildcard src/mail/*.c)
+SPOOL = $(wildcard src/spool/*.c)
+SMTP = $(wildcard src/smtp/*.c)
+CONF = $(wildcard src/conf/*.c)
+obj = $(patsubst src/%.c,$(B)/%.o,$(1))
+musl_obj = $(patsubst src/%.c,$(B)/musl/%.o,$(1))
+p = $(addprefix src/prog/,$(addsuffix .c,$(1)))
+
+# What each program is made of; --gc-sections drops what it does not use.
+sendmail_SRC = $(call p,sendmail sm_args sm_input) src/base/str.c src/base/io.c src/base/clock.c \
+	src/mail/addr.c src/mail/head.c src/mail/envelope.c src/spool/id.c src/spool/drop.c
+mailchuted_SRC = $(call p,mailchuted sched child who journal_replay) $(call p,job) $(BASE) $(SPOOL) $(CONF) src/mail/envelope.c src/mail/note.c
+push_SRC = $(call p,push pushlog resolve fence job) $(BASE) $(MAIL) $(SMTP) $(CONF)
+mailchute_SRC = $(call p,mailchute) $(BASE) $(MAIL) $(SPOOL) $(CONF)
+
+GNUTLS_LIBS = -lgnutls
+CONFUSE_LIBS = -lconfuse
+PROGRAMS = sendmail mailchuted mailchute-push mailchute
+
+all: $(addprefix $(B)/,$(PROGRAMS))
+
+ifneq ($(MUSL_CC),)
+$(B)/sendmail: $(call musl_obj,$(sendmail_SRC))
+	$(MUSL_CC) -static $(LINK_FLAGS) -o $@ $^
+else
+$(B)/sendmail: $(call obj,$(sendmail_SRC))
+	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
+endif
+# The same with glibc, for tests and benchmarks.
+$(B)/sendmail-glibc: $(call obj,$(sendmail_SRC))
+	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
+$(B)/mailchuted: $(call obj,$(mailchuted_SRC))
+	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
+$(B)/mailchute-push: $(call obj,$(push_SRC))
+	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(GNUTLS_LIBS)
+$(B)/mailchute: $(call obj,$(mailchute_SRC))
+	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
+
+$(B)/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP -c -o $@ $<
+$(B)/musl/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(MUSL_CC) $(filter-out -fcf-protection=full,$(ALL_CFLAGS)) -MMD -MP -c -o $@ $<
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# Unit tests: test/unit/NAME.c, one a module, each a program of its own.
+UNIT = $(patsubst test/unit/%.c,$(B)/unit/%,$(wildcard test/unit/*.c))
+LIB_OBJ = $(call obj,$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(CONF) $(wildcard src/prog/sm_*.c) $(call p,job))
+$(B)/lib.a: $(LIB_OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+$(B)/unit/%: test/unit/%.c $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP $(PIE_LINK) $(LINK_FLAGS) -o $@ $< $(B)/lib.a \
+		-lcmocka $(GNUTLS_LIBS) $(CONFUSE_LIBS)
+
+tests: all $(B)/sendmail-glibc $(UNIT)
+
+test: tests
+	@B=$(B) test/run
+
+# Only the quick ones: unit tests.
+check: $(UNIT)
+	@B=$(B) test/run unit
+
+demo: all
+	@B=$(B) test/demo
+
+# Fuzz targets (clang, libFuzzer): test/fuzz/NAME.c; FUZZ_SECONDS each.
+FUZZ_SECONDS = 60
+fuzz:
+	test/fuzz/run $(FUZZ_SECONDS)
+
+deps:
+	test/deps
+
+install: all
+	prefix=$(prefix) sbindir=$(sbindir) bindir=$(bindir) libexecdir=$(libexecdir) \
+	sysconfdir=$(sysconfdir) mandir=$(mandir) spooldir=$(spooldir) user=$(MAILCHUTE_USER) \
+	B=$(B) etc/install "$(DESTDIR)"
+uninstall:
+	prefix=$(prefix) sbindir=$(sbindir) bindir=$(bindir) libexecdir=$(libexecdir) \
+	sysconfdir=$(sysconfdir) mandir=$(mandir) spooldir=$(spooldir) user=$(MAILCHUTE_USER) \
+	B=$(B) etc/uninstall "$(DESTDIR)"
+
+format:
+	clang-format -i $$(git ls-files 'src/*.[ch]' 'test/*.[ch]')
+format-check:
+	clang-format --dry-run -Werror $$(git ls-files 'src/*.[ch]' 'test/*.[ch]')
+tidy:
+	clang-tidy --quiet $$(git ls-files 'src/*.c') -- -std=c17 $(CPPFLAGS)
+
+clean:
+	rm -rf build build-san build-fuzz
+
+.PHONY: all tests test check demo fuzz deps install uninstall format format-check tidy clean
+.DELETE_ON_ERROR:

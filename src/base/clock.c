@@ -1,0 +1,58 @@
+#include "base/clock.h"
+#include <time.h>
+
+static int64_t now_ms(clockid_t which)
+{
+	struct timespec t;
+
+	clock_gettime(which, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int64_t clock_ms(void)
+{
+	return now_ms(CLOCK_MONOTONIC);
+}
+
+int64_t clock_real_ms(void)
+{
+	return now_ms(CLOCK_REALTIME);
+}
+
+int64_t clock_real(void)
+{
+	return clock_real_ms() / 1000;
+}
+
+void clock_rfc5322(struct buf *b, int64_t seconds)
+{
+	static const char day[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+	static const char month[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+		                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	time_t t = (time_t)seconds;
+	struct tm tm;
+
+	if (!gmtime_r(&t, &tm)) {
+		t = 0;
+		gmtime_r(&t, &tm);
+	}
+	buf_fmt(b, "%s, %02d %s %04d %02d:%02d:%02d +0000", day[tm.tm_wday], tm.tm_mday,
+	        month[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+void clock_span(struct buf *b, int64_t seconds)
+{
+	static const struct {
+		int64_t unit;
+		char letter;
+	} units[] = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'm' } };
+
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		if (seconds && seconds % units[i].unit == 0) {
+			buf_fmt(b, "%lld%c", (long long)(seconds / units[i].unit),
+			        units[i].letter);
+			return;
+		}
+	}
+	buf_fmt(b, "%llds", (long long)seconds);
+}

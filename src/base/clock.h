@@ -1,0 +1,17 @@
+/*
+ * clock.h - the two clocks, and dates as mail writes them
+ */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include "base/str.h"
+
+int64_t clock_ms(void);   /* monotonic, milliseconds: for deadlines */
+int64_t clock_real(void); /* seconds since 1970: for queue times and dates */
+int64_t clock_real_ms(void);
+/* Appends "Sun, 22 Nov 2026 01:46:00 +0000" (RFC 5322 3.3), always in UTC, no locale. */
+void clock_rfc5322(struct buf *b, int64_t seconds);
+/* Appends "5m", "4h", "5d" or seconds, in the largest unit that is exact. */
+void clock_span(struct buf *b, int64_t seconds);
+
+#endif

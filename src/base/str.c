@@ -1,0 +1,289 @@
+#include "base/str.h"
+#include <errno.h>
+#include <unistd.h>
+
+static char nothing[1];
+
+void die_oom(void)
+{
+	static const char m[] = "mailchute: out of memory\n";
+	ssize_t ignored = write(2, m, sizeof(m) - 1);
+
+	(void)ignored;
+	abort();
+}
+
+void cleanup_fd(const int *fd)
+{
+	int e = errno;
+
+	if (*fd >= 0)
+		close(*fd);
+	errno = e;
+}
+
+char ascii_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+bool ascii_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct str str_z(const char *z)
+{
+	return (struct str){ z ? z : "", z ? strlen(z) : 0 };
+}
+
+struct str str_from(struct str s, size_t at)
+{
+	if (at > s.n)
+		at = s.n;
+	return (struct str){ s.p ? s.p + at : NULL, s.n - at };
+}
+
+struct str str_head(struct str s, size_t n)
+{
+	return (struct str){ s.p, n < s.n ? n : s.n };
+}
+
+struct str str_trim(struct str s)
+{
+	while (s.n && ascii_space(s.p[0]))
+		s = str_from(s, 1);
+	while (s.n && ascii_space(s.p[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+bool str_eq(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool str_ieq(struct str a, struct str b)
+{
+	if (a.n != b.n)
+		return false;
+	for (size_t i = 0; i < a.n; i++)
+		if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+			return false;
+	return true;
+}
+
+bool str_starts(struct str s, struct str prefix)
+{
+	return s.n >= prefix.n && str_eq(str_head(s, prefix.n), prefix);
+}
+
+bool str_istarts(struct str s, struct str prefix)
+{
+	return s.n >= prefix.n && str_ieq(str_head(s, prefix.n), prefix);
+}
+
+bool str_iends(struct str s, struct str suffix)
+{
+	return s.n >= suffix.n && str_ieq(str_from(s, s.n - suffix.n), suffix);
+}
+
+ptrdiff_t str_chr(struct str s, char c)
+{
+	const char *hit = s.n ? memchr(s.p, c, s.n) : NULL;
+
+	return hit ? hit - s.p : -1;
+}
+
+ptrdiff_t str_rchr(struct str s, char c)
+{
+	for (size_t i = s.n; i > 0; i--)
+		if (s.p[i - 1] == c)
+			return (ptrdiff_t)(i - 1);
+	return -1;
+}
+
+bool str_cut(struct str *s, char c, struct str *ret_part)
+{
+	ptrdiff_t at;
+
+	if (!s->p)
+		return false;
+	at = str_chr(*s, c);
+	if (at < 0) {
+		*ret_part = *s;
+		*s = STR_NONE;
+	} else {
+		*ret_part = str_head(*s, (size_t)at);
+		*s = str_from(*s, (size_t)at + 1);
+	}
+	return true;
+}
+
+bool str_u64(struct str s, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (s.n == 0 || s.n > 19)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+		v = v * 10 + (uint64_t)(s.p[i] - '0');
+	}
+	*ret = v;
+	return true;
+}
+
+char *str_dup(struct str s)
+{
+	char *z = malloc(s.n + 1);
+
+	if (!z)
+		die_oom();
+	if (s.n)
+		memcpy(z, s.p, s.n);
+	z[s.n] = '\0';
+	return z;
+}
+
+char *buf_room(struct buf *b, size_t n)
+{
+	size_t need = b->n + n + 1, cap = b->cap ? b->cap : 64;
+	char *p;
+
+	if (need < n)
+		die_oom();
+	if (need <= b->cap)
+		return b->p + b->n;
+	while (cap < need)
+		cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+	p = realloc(b->cap ? b->p : NULL, cap);
+	if (!p)
+		die_oom();
+	p[b->n] = '\0';
+	b->p = p;
+	b->cap = cap;
+	return p + b->n;
+}
+
+void buf_add(struct buf *b, const void *p, size_t n)
+{
+	char *to = buf_room(b, n);
+
+	if (n)
+		memcpy(to, p, n);
+	to[n] = '\0';
+	b->n += n;
+}
+
+void buf_c(struct buf *b, char c)
+{
+	buf_add(b, &c, 1);
+}
+
+void buf_str(struct buf *b, struct str s)
+{
+	buf_add(b, s.p, s.n);
+}
+
+void buf_z(struct buf *b, const char *z)
+{
+	buf_str(b, str_z(z));
+}
+
+void buf_vfmt(struct buf *b, const char *fmt, va_list ap)
+{
+	va_list again;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	if (n < 0)
+		return;
+	vsnprintf(buf_room(b, (size_t)n), (size_t)n + 1, fmt, ap);
+	b->n += (size_t)n;
+}
+
+void buf_fmt(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vfmt(b, fmt, ap);
+	va_end(ap);
+}
+
+void buf_cut(struct buf *b, size_t n)
+{
+	if (n >= b->n)
+		return;
+	b->n = n;
+	b->p[n] = '\0';
+}
+
+void buf_reset(struct buf *b)
+{
+	buf_cut(b, 0);
+}
+
+void buf_drop(struct buf *b, size_t n)
+{
+	if (n == 0)
+		return;
+	if (n > b->n)
+		n = b->n;
+	memmove(b->p, b->p + n, b->n - n);
+	buf_cut(b, b->n - n);
+}
+
+void buf_free(struct buf *b)
+{
+	if (b->cap)
+		free(b->p);
+	b->p = nothing;
+	b->n = b->cap = 0;
+}
+
+struct str buf_view(const struct buf *b)
+{
+	return (struct str){ b->cap ? b->p : nothing, b->n };
+}
+
+void buf_escape(struct buf *b, struct str s, size_t max)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	s = str_head(s, max);
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c >= 0x20 && c < 0x7f && c != '\\') {
+			buf_c(b, (char)c);
+		} else {
+			char x[4] = { '\\', 'x', hex[c >> 4], hex[c & 15] };
+
+			buf_add(b, x, sizeof(x));
+		}
+	}
+}
+
+void strv_add(struct strv *l, struct str s)
+{
+	char **v = realloc(l->v, (l->n + 1) * sizeof(*v));
+
+	if (!v)
+		die_oom();
+	l->v = v;
+	l->v[l->n++] = str_dup(s);
+}
+
+void strv_free(struct strv *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->v[i]);
+	free(l->v);
+	l->v = NULL;
+	l->n = 0;
+}

@@ -1,0 +1,84 @@
+/*
+ * str.h - borrowed and owned strings
+ *
+ * struct str is borrowed: a pointer and a length, passed by value, never freed, may hold
+ * any byte (also NUL), not terminated.
+ * struct buf is owned: p is never NULL once it was initialised with BUF_INIT and touched
+ * by a function of this file, p[n] is always NUL, bytes before it may be anything.
+ * Memory exhaustion does not return (die_oom).
+ */
+#ifndef BASE_STR_H
+#define BASE_STR_H
+
+#include "base/base.h"
+#include <stdarg.h>
+
+struct str {
+	const char *p;
+	size_t n;
+};
+
+#define STR(lit) ((struct str){ "" lit, sizeof(lit) - 1 })
+#define STR_NONE ((struct str){ NULL, 0 })
+
+struct str str_z(const char *z);              /* NULL gives the empty string */
+struct str str_from(struct str s, size_t at); /* the rest of s from byte at (clamped) */
+struct str str_head(struct str s, size_t n);  /* the first n bytes of s (clamped) */
+struct str str_trim(struct str s);            /* without SP, TAB, CR, LF at both ends */
+bool str_eq(struct str a, struct str b);
+bool str_ieq(struct str a, struct str b); /* ASCII case folded, no locale */
+bool str_starts(struct str s, struct str prefix);
+bool str_istarts(struct str s, struct str prefix);
+bool str_iends(struct str s, struct str suffix);
+/* Index of c in s, or -1. */
+ptrdiff_t str_chr(struct str s, char c);
+ptrdiff_t str_rchr(struct str s, char c);
+/* Takes the part of *s before the first c (or all of it) and moves *s behind that c.
+ * Returns false when *s was used up before (p == NULL). */
+bool str_cut(struct str *s, char c, struct str *ret_part);
+/* Unsigned decimal of 1 to 19 digits and nothing else; false otherwise. */
+bool str_u64(struct str s, uint64_t *ret);
+/* malloc'ed NUL-terminated copy, owned by the caller. */
+char *str_dup(struct str s);
+
+char ascii_lower(char c);
+bool ascii_space(char c); /* SP, TAB, CR, LF */
+
+struct buf {
+	char *p;
+	size_t n, cap;
+};
+
+#define BUF_INIT          \
+	{                 \
+		.p = NULL \
+	}
+
+void buf_add(struct buf *b, const void *p, size_t n);
+void buf_c(struct buf *b, char c);
+void buf_str(struct buf *b, struct str s);
+void buf_z(struct buf *b, const char *z);
+void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void buf_vfmt(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+/* Room for n more bytes behind p + b->n; the caller then adds to b->n itself. */
+char *buf_room(struct buf *b, size_t n);
+void buf_reset(struct buf *b);          /* n = 0, keeps the memory */
+void buf_cut(struct buf *b, size_t n);  /* keeps only the first n bytes (n <= b->n) */
+void buf_drop(struct buf *b, size_t n); /* removes the first n bytes (n <= b->n) */
+void buf_free(struct buf *b);           /* accepts a buffer that was never used */
+struct str buf_view(const struct buf *b);
+/* Adds s with every byte outside printable ASCII (and backslash) as \xNN: for logs, notes
+ * and terminals, where s may be a peer's or a user's. At most max bytes of s are taken.
+ */
+void buf_escape(struct buf *b, struct str s, size_t max);
+#define _cleanup_buf_ __attribute__((cleanup(buf_free)))
+
+/* A list of owned strings. */
+struct strv {
+	char **v;
+	size_t n;
+};
+void strv_add(struct strv *l, struct str s); /* copies */
+void strv_free(struct strv *l);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * conf.h - the configuration: one table drives libconfuse, defaults, packing and checks
+ *
+ * conf_load() needs libconfuse and is called in a child of mailchuted; the other
+ * processes get the packed form (a sealed memfd) and unpack it without libconfuse.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include "mail/masq.h"
+
+enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
+enum conf_bool3 { CONF_NO, CONF_YES, CONF_AUTO };
+
+struct smarthost {
+	char *name;       /* title: names the queue directory */
+	struct strv host; /* default: the title */
+	int64_t port;
+	enum conf_tls tls;
+	bool tls_verify;
+	char *tls_ca_file, *tls_name, *tls_certificate, *tls_key, *tls_priority;
+	struct strv tls_pin;
+	char *user, *password_file, *auth;
+	bool auth_insecure;
+	int64_t lifetime, retry, retry_max; /* seconds */
+	int64_t session_max;                /* seconds, "timeouts" section later */
+	int line;
+};
+
+/* Strings are never NULL: "" is not given. */
+struct conf {
+	char *hostname; /* resolved: FQDN, /etc/mailname, host.domain, or "" (address
+	                   literal) */
+	char *domain;   /* default: hostname */
+	char *admin;
+	struct strv expose;
+	struct smarthost *smarthost;
+	size_t smarthosts;
+	struct masq_rule *rule;
+	size_t rules;
+	int64_t max_message_size; /* octets */
+	char *log_to;             /* "syslog" | "stderr" */
+};
+
+/* Reads and validates the file. 0 and *ret (caller frees); or -EINVAL (or -errno of the
+ * open) and ret_err holds one or more lines "file:line: what is wrong; what would be
+ * right". Nothing of a bad file is used. */
+int conf_load(const char *path, struct conf *ret, struct buf *ret_err);
+void conf_free(struct conf *c);
+
+/* The packed form, versioned; conf_unpack() of it gives the same conf. -EBADMSG: not
+ * ours. */
+void conf_pack(const struct conf *c, struct buf *b);
+int conf_unpack(struct str packed, struct conf *ret);
+
+/* Opens a secret named by the configuration: regular file, not readable by others, group
+ * when it is our egid, at most 64 KiB. Descriptor, or -errno with a line of why
+ * (also what would be right) in ret_err. */
+int conf_open_secret(const char *path, struct buf *ret_err);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * addr.h - addresses of RFC 5322 (with its obsolete forms) and of SMTP
+ *
+ * Pure text over borrowed bytes; input is hostile (message headers, command lines).
+ * Linear time, comments nest to ADDR_DEPTH_MAX (deeper ones end the parse of that field).
+ */
+#ifndef MAIL_ADDR_H
+#define MAIL_ADDR_H
+
+#include "base/str.h"
+
+enum {
+	ADDR_DEPTH_MAX = 32, /* nested comments */
+	ADDR_LENGTH_MAX =
+	    1000, /* octets of one envelope address (RFC 5321 asks for 254) */
+};
+
+/* One mailbox of an address list, as spans of the source text. */
+struct addr {
+	struct str
+	    spec;         /* the addr-spec's bytes between < and > (route included), or
+	                   * bare:  from the first byte of local part to the last of the
+	                   * domain.  Replacing exactly these bytes rewrites the address. */
+	struct str local; /* local part as it stands, quotes included */
+	struct str
+	    domain; /* domain or [literal] as it stands; n == 0: a bare local part */
+	struct str phrase; /* display name as it stands, trimmed; n == 0: none */
+	bool angled;       /* in angle brackets; "<>" gives an empty spec */
+};
+
+/* State of a walk over an address list (a header field's unfolded or folded body, or one
+ * command line argument). */
+struct addr_list {
+	struct str rest;
+	bool bad; /* something was not an address; what follows it was still looked at */
+};
+
+/* Starts a walk. The text must outlive it. */
+void addr_list_start(struct addr_list *l, struct str text);
+/* Gives the next mailbox. Group names, empty members, comments, folding and commas in
+ * quotes are understood (RFC 5322 3.4, 4.4). False at the end. Text that is no address
+ * sets l->bad and is skipped up to the next comma outside quotes and comments. */
+bool addr_list_next(struct addr_list *l, struct addr *ret);
+
+/* Appends the address in its plain form "local@domain": without comments, folding, blanks
+ * and source route; a local part is quoted just where it must be. Nothing is lower-cased.
+ * The result is what addr_envelope_ok() accepts, or that refuses it. */
+void addr_plain(struct buf *b, const struct addr *a);
+
+/* May these bytes stand in MAIL FROM:<...>, RCPT TO:<...>, a queue file's F or R line?
+ * False for: empty, longer than ADDR_LENGTH_MAX, any byte < 0x20 or 0x7f, a blank or < or
+ * > or , or ( ) ; or " outside a quoted string, an unclosed quoted string, an empty local
+ * part, an empty domain after @, a domain with bytes outside letters, digits, - . _ : [ ]
+ * and >= 0x80. A bare local part ("root") is fine. The one place where these bytes are
+ * judged: used for arguments, headers, queue files and the listener alike. */
+bool addr_envelope_ok(struct str a);
+/* Splits an address that addr_envelope_ok() accepts at its last @ outside quotes; a bare
+ * local part gives an empty domain. */
+void addr_split(struct str a, struct str *ret_local, struct str *ret_domain);
+/* Does the address match the glob? '*' stands for any run of bytes (also empty), '?' for
+ * one; ASCII case folded. Linear in a.n * pattern.n. */
+bool addr_glob(struct str pattern, struct str a);
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * client.h - one SMTP submission session with a smart host
+ *
+ * Blocking, with deadlines (RFC 5321 4.5.3.2 and one for the session). Everything the
+ * host says is hostile. Nothing here knows the spool, the configuration file or a note.
+ */
+#ifndef SMTP_CLIENT_H
+#define SMTP_CLIENT_H
+
+#include "smtp/verdict.h"
+#include <sys/socket.h>
+
+enum client_tls { CLIENT_TLS_NONE, CLIENT_TLS_STARTTLS, CLIENT_TLS_IMPLICIT };
+
+struct client_conf {
+	struct str host; /* as configured: the name the certificate must have */
+	enum client_tls tls;
+	bool tls_verify;
+	struct str tls_name; /* n: verify this name instead */
+	struct str tls_ca;   /* PEM text of own CAs; n == 0: the system's */
+	struct strv
+	    tls_pin; /* "sha256:<hex of the public key's SPKI>": enough instead of a CA */
+	struct str tls_priority;
+	struct str tls_certificate, tls_key; /* PEM text; n == 0: none */
+	struct str user, password;
+	bool auth;           /* log in */
+	bool auth_insecure;  /* PLAIN and LOGIN also without TLS */
+	struct str helo;     /* FQDN or address literal; n == 0: literal of our address */
+	int64_t session_max; /* milliseconds for the whole session */
+	int64_t timeout_scale; /* milliseconds that a "second" of RFC 5321's timeouts
+	                          lasts: 1000; tests use less */
+	int cancel_fd; /* -1, or a descriptor: when its peer hangs up, nothing more
+	                * is sent, and replies outstanding are awaited 30 s at most */
+};
+
+struct client;
+
+/* Prepares TLS: reads the system's CAs, so call it before the fence closes files. The
+ * conf must outlive the client. NULL with *ret_why set (a literal or GnuTLS's word). */
+struct client *client_new(const struct client_conf *c, const char **ret_why);
+void client_free(
+    struct client *c); /* closes without QUIT when still open; NULL is fine */
+
+/* Connects to one address and goes through greeting, EHLO (HELO where EHLO is refused),
+ * STARTTLS or TLS, EHLO again, AUTH. source may be NULL. 0: ready for messages. -1: not;
+ * *ret_why is a HOST verdict (the caller frees its text), and the connection is closed.
+ */
+int client_open(struct client *c, const struct sockaddr *to, socklen_t to_len,
+                struct verdict *ret_why);
+bool client_is_open(const struct client *c);
+/* One line for the log: "tls=1.3 cipher=... auth=plain pipelining=yes"; borrowed. */
+struct str client_facts(const struct client *c);
+
+struct client_msg {
+	struct str sender; /* "" for <> */
+	struct str header; /* LF or CRLF line ends, with the empty line */
+	int fd;            /* the body: from body_at to the end of file */
+	int64_t body_at;
+	struct str envid; /* xtext; used where DSN is offered */
+	struct str ret;   /* "FULL" or "HDRS" or empty */
+	struct client_rcpt {
+		struct str addr, notify, orcpt;
+		struct verdict verdict; /* out: the caller frees verdict.text */
+	} * rcpt;
+	size_t rcpts;
+	/* Called once when the last octets are about to go out (RFC 1047's window opens):
+	 * a crash from here to client_send()'s return is a possible duplicate. */
+	void (*on_commit)(void *arg);
+	void *arg;
+	bool dsn_offered; /* out: NOTIFY and so on were passed on */
+};
+
+/* Sends one message: every recipient gets a verdict, also over several transactions (REST
+ * is handled inside, never returned). MAIL with SIZE (exact, of the encoded form) where
+ * offered, BODY=8BITMIME when the message has bytes >= 0x80 and it is offered, SMTPUTF8
+ * when an address has such bytes (not offered: FAILED 5.6.7 for that recipient, or all
+ * when it is the sender), DSN parameters where offered. Commands of one transaction are
+ * pipelined (RFC 2920) where offered. A message over the host's SIZE is FAILED 552 5.3.4
+ * without being sent. A line of each recipient's verdict kind: HOST, RECONNECT and DOUBT
+ * close the connection (client_is_open() is false then); with RECONNECT, HOST the
+ * recipients that had no final reply have that kind. Body read errors: returns -errno,
+ * connection closed, message not sent. Else 0. */
+int client_send(struct client *c, struct client_msg *m);
+
+/* QUIT, waits at most 5 s for the reply, closes. */
+void client_quit(struct client *c);
+
+#endif

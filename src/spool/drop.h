@@ -1,0 +1,45 @@
+/*
+ * drop.h - the first door: one file created in SPOOL/in/drop
+ *
+ * Used by programs of any uid; needs no privilege but write permission on in/drop.
+ */
+#ifndef SPOOL_DROP_H
+#define SPOOL_DROP_H
+
+#include "base/str.h"
+#include "spool/id.h"
+
+struct drop {
+	int dir; /* in/drop */
+	int in;  /* in, for the wake */
+	int fd;  /* the file being written, "t.<id>" */
+	struct id id;
+	bool failed; /* a write failed: drop_commit() will refuse */
+};
+#define DROP_INIT                             \
+	{                                     \
+		.dir = -1, .in = -1, .fd = -1 \
+	}
+
+/* Opens the spool's drop and creates t.<id>, O_EXCL, mode 0640 whatever the umask. spool:
+ * path. 0 or -errno (EROFS, EACCES, EPERM, ENOENT, ENOTDIR: the second door may serve).
+ */
+int drop_begin(struct drop *d, const char *spool);
+/* Appends. 0 or -errno; after an error the drop can only be aborted. EFBIG (RLIMIT_FSIZE)
+ * is an error like others: the caller ignores SIGXFSZ. */
+int drop_write(struct drop *d, const void *p, size_t n);
+/* Makes the message visible to mailchuted and wakes it. On 0 it survives a power cut; on
+ * -errno it has been withdrawn and no file of ours is left. Signals are blocked from the
+ * rename on and stay so: the caller is about to exit. If the rename was done and the
+ * directory's sync failed, the file is unlinked; ENOENT then means mailchuted has taken
+ * it already: 0. A failed fsync is never retried. */
+int drop_commit(struct drop *d);
+/* Removes t.<id>; fine at any time, also twice. */
+void drop_abort(struct drop *d);
+
+/* Wakes mailchuted; best effort, never blocks, never creates: in/wake is opened
+ * O_WRONLY|O_NONBLOCK|O_NOFOLLOW and must be a FIFO. what: 'w' new mail, 'q' try now. in:
+ * descriptor of SPOOL/in. */
+void drop_wake(int in, char what);
+
+#endif
