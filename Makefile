@@ -45,8 +45,10 @@ p = $(addprefix src/prog/,$(addsuffix .c,$(1)))
 # What each program is made of; --gc-sections drops what it does not use.
 sendmail_SRC = $(call p,sendmail sm_args sm_input) src/base/str.c src/base/io.c src/base/clock.c \
 	src/mail/addr.c src/mail/head.c src/mail/envelope.c src/spool/id.c src/spool/drop.c
-mailchuted_SRC = $(call p,mailchuted sched child who journal_replay) $(call p,job) $(BASE) $(SPOOL) $(CONF) src/mail/envelope.c src/mail/note.c
-push_SRC = $(call p,push pushlog resolve fence job) $(BASE) $(MAIL) $(SMTP) $(CONF)
+mailchuted_SRC = $(call p,mailchuted sched apply start child who job) $(BASE) $(SPOOL) $(CONF) \
+	$(MAIL)
+push_SRC = $(call p,push message report resolve child fence job) $(BASE) $(MAIL) $(SMTP) $(CONF) \
+	src/spool/id.c
 mailchute_SRC = $(call p,mailchute) $(BASE) $(MAIL) $(SPOOL) $(CONF)
 
 GNUTLS_LIBS = -lgnutls

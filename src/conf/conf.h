@@ -31,7 +31,7 @@ struct smarthost {
 struct conf {
 	char *hostname; /* resolved: FQDN, /etc/mailname, host.domain, or "" (address
 	                   literal) */
-	char *domain;   /* default: hostname */
+	char *domain;   /* default: /etc/mailname, else hostname */
 	char *admin;
 	struct strv expose;
 	struct smarthost *smarthost;

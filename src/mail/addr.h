@@ -24,8 +24,11 @@ struct addr {
 	struct str local; /* local part as it stands, quotes included */
 	struct str
 	    domain; /* domain or [literal] as it stands; n == 0: a bare local part */
-	struct str phrase; /* display name as it stands, trimmed; n == 0: none */
-	bool angled;       /* in angle brackets; "<>" gives an empty spec */
+	struct str phrase;  /* display name as it stands, trimmed; n == 0: none */
+	struct str comment; /* inside of the last comment outside <>; n == 0: none */
+	struct str whole;   /* the mailbox with name and comments: what stands between two
+	                     * commas, trimmed */
+	bool angled;        /* in angle brackets; "<>" gives an empty spec */
 };
 
 /* State of a walk over an address list (a header field's unfolded or folded body, or one
@@ -39,7 +42,8 @@ struct addr_list {
 void addr_list_start(struct addr_list *l, struct str text);
 /* Gives the next mailbox. Group names, empty members, comments, folding and commas in
  * quotes are understood (RFC 5322 3.4, 4.4). False at the end. Text that is no address
- * sets l->bad and is skipped up to the next comma outside quotes and comments. */
+ * sets l->bad and is skipped up to the next comma outside quotes and comments. A ';' is
+ * taken for a comma also outside groups. */
 bool addr_list_next(struct addr_list *l, struct addr *ret);
 
 /* Appends the address in its plain form "local@domain": without comments, folding, blanks
@@ -50,10 +54,17 @@ void addr_plain(struct buf *b, const struct addr *a);
 /* May these bytes stand in MAIL FROM:<...>, RCPT TO:<...>, a queue file's F or R line?
  * False for: empty, longer than ADDR_LENGTH_MAX, any byte < 0x20 or 0x7f, a blank or < or
  * > or , or ( ) ; or " outside a quoted string, an unclosed quoted string, an empty local
- * part, an empty domain after @, a domain with bytes outside letters, digits, - . _ : [ ]
- * and >= 0x80. A bare local part ("root") is fine. The one place where these bytes are
- * judged: used for arguments, headers, queue files and the listener alike. */
+ * part, an empty domain after @, a backslash outside quotes, a domain with bytes outside
+ * letters, digits, - . _ : [ ] and >= 0x80. A bare local part ("root") is fine. The one
+ * place where these bytes are judged: used for arguments, headers, queue files and the
+ * listener alike. */
 bool addr_envelope_ok(struct str a);
+/* Appends a local part whose plain characters are raw, quoted just where it must be. */
+void addr_local(struct buf *b, struct str raw);
+/* Appends the plain characters of a word list (a local part, a display name): quotes and
+ * quoted pairs are undone, comments left out, folding and blanks between words are
+ * dropped, or become one SP with keep_blanks. */
+void addr_words(struct buf *b, struct str words, bool keep_blanks);
 /* Splits an address that addr_envelope_ok() accepts at its last @ outside quotes; a bare
  * local part gives an empty domain. */
 void addr_split(struct str a, struct str *ret_local, struct str *ret_domain);

@@ -13,11 +13,15 @@
  *	the message as it came
  * A queue file, written by mailchuted: two or three lines in front of the drop's bytes:
  *	mailchute 1
- *	U<uid> <login> <full name>     attested; login "-" when there is none
- *	T<seconds>                     when it was submitted (the drop's mtime)
+ *	U<uid> <login> <full name>
+ *	        attested; login "-" when there is none; the full name and the blank
+ *	        before it may be missing
+ *	T<seconds>
+ *	        when it was submitted (the drop's mtime: its owner's to set, so any
+ *	        number of up to 19 digits is legal, also a negative one)
  *
  * Order is as listed, each at most once but R. No value has a byte < 0x20 (TAB parts the
- * parameters) or 0x7f. Lines end in LF.
+ * parameters) or 0x7f; only F may be empty. Lines end in LF.
  */
 #ifndef MAIL_ENVELOPE_H
 #define MAIL_ENVELOPE_H
@@ -27,7 +31,12 @@
 enum {
 	ENVELOPE_MAX = 8 << 20,    /* octets in front of the message */
 	ENVELOPE_RCPT_MAX = 50000, /* recipients of one message */
+	ENVELOPE_ENVID_MAX = 100,  /* octets of ENVID (RFC 3461 4.4) */
+	ENVELOPE_ORCPT_MAX = 500,  /* octets of ORCPT (RFC 3461 4.2) */
+	ENVELOPE_NAME_MAX = 256,   /* octets of login or full name that are attested */
 };
+/* The times that e->time is clamped to: 1970 to 9999, what a Date: field can say. */
+#define ENVELOPE_TIME_MAX INT64_C(253402300799)
 
 struct env_rcpt {
 	struct str addr; /* passes addr_envelope_ok() */
@@ -40,7 +49,7 @@ struct env_rcpt {
 struct envelope {
 	uint64_t uid;
 	struct str login, gecos; /* attested; of a drop: empty */
-	int64_t time;            /* seconds; of a drop: 0 */
+	int64_t time;            /* seconds, 0 to ENVELOPE_TIME_MAX; of a drop: 0 */
 	struct str client, hint, full_name;
 	struct str ret, envid;
 	bool has_sender;
@@ -61,6 +70,17 @@ void envelope_free(struct envelope *e);
 /* Appends a drop's lines, the empty line included (uid, login, gecos, time are not in
  * it). Values must be legal; asserts that they are. */
 void envelope_print_drop(struct buf *b, const struct envelope *e);
+/* Appends the lines a queue file has in front of a drop. login and gecos may be any bytes
+ * (they come from NSS): a login that cannot stand there becomes "-", control bytes of the
+ * full name become blanks, what is too long is cut. */
+void envelope_print_attested(struct buf *b, uint64_t uid, struct str login,
+                             struct str gecos, int64_t time);
+/* The parameters of DSN as they are passed on: xtext of RFC 3461 4 (not empty, at most
+ * max octets); NEVER, or SUCCESS, FAILURE, DELAY each at most once; addr-type ";" xtext.
+ */
+bool envelope_xtext_ok(struct str v, size_t max);
+bool envelope_notify_ok(struct str v);
+bool envelope_orcpt_ok(struct str v);
 /* Is v free of bytes < 0x20 and 0x7f? What every value but addresses must pass. */
 bool envelope_value_ok(struct str v);
 

@@ -17,6 +17,7 @@ enum {
 	MASQ_TO = 1 << 4,
 	MASQ_CC = 1 << 5,
 	MASQ_DEFAULT = MASQ_ENVELOPE | MASQ_FROM | MASQ_SENDER,
+	MASQ_NAME_MAX = 512, /* octets of a display name that a rule makes */
 };
 
 struct masq_rule {
@@ -43,7 +44,8 @@ const struct masq_rule *masq_find(const struct masq_rule *rules, size_t n, unsig
 int masq_address(struct buf *b, const struct masq_rule *rule, struct str addr,
                  const struct masq_who *who);
 /* Appends the display name the rule makes (plain UTF-8 text, not yet quoted or encoded;
- * no control bytes). old: the old display name, decoded from quotes; may be empty. */
+ * no control bytes; at most MASQ_NAME_MAX octets). old: the old display name, decoded
+ * from quotes; may be empty. */
 void masq_name(struct buf *b, const struct masq_rule *rule, struct str addr,
                struct str old, const struct masq_who *who);
 

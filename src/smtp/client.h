@@ -42,8 +42,8 @@ void client_free(
     struct client *c); /* closes without QUIT when still open; NULL is fine */
 
 /* Connects to one address and goes through greeting, EHLO (HELO where EHLO is refused),
- * STARTTLS or TLS, EHLO again, AUTH. source may be NULL. 0: ready for messages. -1: not;
- * *ret_why is a HOST verdict (the caller frees its text), and the connection is closed.
+ * STARTTLS or TLS, EHLO again, AUTH. 0: ready for messages. -1: not; *ret_why is a HOST
+ * verdict (the caller frees its text), and the connection is closed.
  */
 int client_open(struct client *c, const struct sockaddr *to, socklen_t to_len,
                 struct verdict *ret_why);

@@ -5,8 +5,8 @@
  * pieces, what comes out has only CRLF line ends, no bare CR or LF, no NUL, no line over
  * 998 octets, ends in CRLF, and (dot-stuffed for DATA) no line that is only a dot. This
  * is the last guard; what loses less is done before it (mend). LF and CRLF are line ends;
- * a bare CR and a NUL become a space; a run of CRs before LF is one line end; a longer
- * line is cut (RFC 5321 4.5.3.1.6).
+ * a bare CR and a NUL become a space; a run of CRs (fewer than 998) before LF is one line
+ * end; a longer line is cut (RFC 5321 4.5.3.1.6: a doubled dot is not counted).
  */
 #ifndef SMTP_WIRE_H
 #define SMTP_WIRE_H

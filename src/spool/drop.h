@@ -10,20 +10,21 @@
 #include "spool/id.h"
 
 struct drop {
-	int dir; /* in/drop */
-	int in;  /* in, for the wake */
-	int fd;  /* the file being written, "t.<id>" */
-	struct id id;
-	bool failed; /* a write failed: drop_commit() will refuse */
+	int dir;        /* in/drop */
+	int in;         /* in, for the wake */
+	int fd;         /* the file being written, "t.<temp>" */
+	struct id temp; /* empty: there is no such file (any more) */
+	struct id id;   /* the message's, final once drop_commit() returned 0 */
+	bool failed;    /* a write failed: drop_commit() will refuse */
 };
-#define DROP_INIT                             \
-	{                                     \
-		.dir = -1, .in = -1, .fd = -1 \
+#define DROP_INIT                   \
+	{                           \
+		.dir = -1, .fd = -1 \
 	}
 
 /* Opens the spool's drop and creates t.<id>, O_EXCL, mode 0640 whatever the umask. spool:
- * path. 0 or -errno (EROFS, EACCES, EPERM, ENOENT, ENOTDIR: the second door may serve).
- */
+ * path. Never on descriptors 0 to 2, also when those are closed. 0 or -errno (EROFS,
+ * EACCES, EPERM, ENOENT, ENOTDIR: the second door may serve). */
 int drop_begin(struct drop *d, const char *spool);
 /* Appends. 0 or -errno; after an error the drop can only be aborted. EFBIG (RLIMIT_FSIZE)
  * is an error like others: the caller ignores SIGXFSZ. */
@@ -34,12 +35,16 @@ int drop_write(struct drop *d, const void *p, size_t n);
  * directory's sync failed, the file is unlinked; ENOENT then means mailchuted has taken
  * it already: 0. A failed fsync is never retried. */
 int drop_commit(struct drop *d);
-/* Removes t.<id>; fine at any time, also twice. */
+/* Removes t.<id> when it is still there and closes what is open; fine at any time, also
+ * twice, also after drop_commit() (which leaves the descriptors to the exit). */
 void drop_abort(struct drop *d);
 
 /* Wakes mailchuted; best effort, never blocks, never creates: in/wake is opened
- * O_WRONLY|O_NONBLOCK|O_NOFOLLOW and must be a FIFO. what: 'w' new mail, 'q' try now. in:
+ * O_WRONLY|O_NONBLOCK|O_NOFOLLOW and must be a FIFO. SIGPIPE is the caller's to ignore. what: 'w' new mail, 'q' try now. in:
  * descriptor of SPOOL/in. */
 void drop_wake(int in, char what);
+/* Opens SPOOL/in for drop_wake(); others than the owner may only search it (O_PATH).
+ * Descriptor or -errno. */
+int drop_open_in(const char *spool);
 
 #endif

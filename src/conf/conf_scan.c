@@ -1,0 +1,218 @@
+#include "conf/table.h"
+#include <errno.h>
+
+/* What libconfuse 3.3 does that must not happen to a configuration file (all seen): it
+ * drops characters that it does not know outside quotes ("match = *" loses its star),
+ * takes an unclosed comment for the end of the file, prints a backslash that ends the
+ * file, replaces ${VAR} by nothing when it is not set, counts a line too many behind
+ * each comment of the other kind, and finds keys of sections under "section|key". */
+
+struct scan {
+	struct str in;
+	size_t at;
+	int line;
+	struct conf_scan *out;
+	struct buf *why;
+	int open[CONF_DEPTH_MAX]; /* the line of each open brace's section; 0: a list */
+	size_t depth;
+	int word_line;    /* where the first word since the last mark began */
+	bool assigned;    /* the last mark was "=" and no value has come yet */
+	bool last_quoted; /* the last token was a quoted string */
+};
+
+static char peek(const struct scan *s, size_t ahead)
+{
+	return s->at + ahead < s->in.n ? s->in.p[s->at + ahead] : '\0';
+}
+
+/* Copies the next byte, or a blank in its place; a line end always stays one. */
+static void take(struct scan *s, bool keep)
+{
+	char c = s->in.p[s->at++];
+
+	if (c == '\n')
+		s->line++;
+	buf_c(&s->out->text, keep || c == '\n' ? c : ' ');
+}
+
+static int fail(struct scan *s, const char *why)
+{
+	buf_z(s->why, why);
+	return -EINVAL;
+}
+
+static int take_comment(struct scan *s)
+{
+	int from = s->line;
+
+	if (peek(s, 0) != '/' || peek(s, 1) != '*') {
+		while (s->at < s->in.n && peek(s, 0) != '\n')
+			take(s, false);
+		return 0;
+	}
+	take(s, false);
+	take(s, false);
+	while (s->at < s->in.n) {
+		if (peek(s, 0) == '*' && peek(s, 1) == '/') {
+			take(s, false);
+			take(s, false);
+			return 0;
+		}
+		take(s, false);
+	}
+	s->line = from;
+	return fail(s, "the comment that begins here does not end; end it with */");
+}
+
+static int take_quoted(struct scan *s)
+{
+	char quote = peek(s, 0);
+	int from = s->line;
+
+	take(s, true);
+	while (s->at < s->in.n) {
+		char c = peek(s, 0);
+
+		if (c == '\n')
+			break;
+		if (c == '$' && peek(s, 1) == '{' && quote == '"')
+			return fail(
+			    s,
+			    "${...} is not replaced by anything; write the value itself");
+		take(s, true);
+		if (c == quote)
+			return 0;
+		if (c == '\\' && s->at < s->in.n && peek(s, 0) != '\n')
+			take(s, true);
+	}
+	s->line = from;
+	return fail(s, quote == '"' ? "the string does not end on its line; close it with \"" :
+	                              "the string does not end on its line; close it with '");
+}
+
+static bool word_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_' || c == ':' ||
+	       c == '/' || c == '@';
+}
+
+static int take_close(struct scan *s)
+{
+	int begun;
+
+	if (s->depth == 0)
+		return fail(s, "this } closes nothing; remove it");
+	begun = s->open[--s->depth];
+	if (begun) {
+		int *more = realloc(s->out->start, (s->out->starts + 1) * sizeof(*more));
+
+		if (!more)
+			die_oom();
+		s->out->start = more;
+		s->out->start[s->out->starts++] = begun;
+	}
+	s->word_line = 0;
+	s->assigned = false;
+	return 0;
+}
+
+static int take_mark(struct scan *s, char c)
+{
+	if (c == '+' && peek(s, 1) != '=')
+		return fail(s, "a value with + in it needs quotes; write \"...\"");
+	if (c == '{') {
+		if (s->depth == CONF_DEPTH_MAX)
+			return fail(s, "braces are nested too deeply; close some");
+		s->open[s->depth++] = s->assigned ? 0 :
+		                      s->word_line ? s->word_line :
+		                                     s->line;
+		s->word_line = 0;
+		s->assigned = false;
+	} else if (c == '=' || c == '+') {
+		if (s->last_quoted)
+			return fail(
+			    s,
+			    "a key stands without quotes, and every value behind one =");
+		s->assigned = true;
+		s->word_line = 0;
+	} else if (c == '}') {
+		int e = take_close(s);
+
+		if (e < 0)
+			return e;
+	}
+	if (c == '+')
+		take(s, true);
+	take(s, true);
+	s->last_quoted = false;
+	return 0;
+}
+
+static int take_token(struct scan *s)
+{
+	char c = peek(s, 0);
+	bool slash = c == '/' && (peek(s, 1) == '/' || peek(s, 1) == '*');
+
+	if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
+		take(s, c != '\r');
+		return 0;
+	}
+	if (c == '#' || slash)
+		return take_comment(s);
+	if (c == '{' || c == '}' || c == '=' || c == '+' || c == ',')
+		return take_mark(s, c);
+	if (c == '$' && peek(s, 1) == '{')
+		return fail(s,
+		            "${...} is not replaced by anything; write the value itself");
+	if (c != '"' && c != '\'' && !word_byte(c)) {
+		buf_z(s->why, "the character '");
+		buf_escape(s->why, (struct str){ &c, 1 }, 1);
+		buf_z(s->why, "' cannot stand outside quotes; write the value as \"...\"");
+		return -EINVAL;
+	}
+	/* The value behind "=" ends what began with the key. */
+	s->word_line = s->assigned ? 0 : s->word_line ? s->word_line : s->line;
+	s->assigned = false;
+	s->last_quoted = c == '"' || c == '\'';
+	if (s->last_quoted)
+		return take_quoted(s);
+	while (s->at < s->in.n && word_byte(peek(s, 0)))
+		take(s, true);
+	return 0;
+}
+
+int conf_scan(struct str in, struct conf_scan *ret, int *ret_line, struct buf *why)
+{
+	struct scan s = { .in = in, .line = 1, .out = ret, .why = why };
+	int e = 0;
+
+	for (size_t i = 0; i < in.n && e == 0; i++) {
+		unsigned char c = (unsigned char)in.p[i];
+
+		if ((c < 0x20 && !ascii_space((char)c)) || c == 0x7f)
+			e = fail(&s, "a control character; the file must be plain text");
+		else if (c == '\n')
+			s.line++;
+	}
+	if (e == 0)
+		s.line = 1;
+	while (e == 0 && s.at < in.n)
+		e = take_token(&s);
+	if (e == 0 && s.depth) {
+		if (s.open[s.depth - 1])
+			s.line = s.open[s.depth - 1];
+		e = fail(&s, "the section or list that begins here does not end; "
+		             "close it with }");
+	}
+	*ret_line = s.line;
+	return e;
+}
+
+void conf_scan_free(struct conf_scan *s)
+{
+	buf_free(&s->text);
+	free(s->start);
+	s->start = NULL;
+	s->starts = 0;
+}

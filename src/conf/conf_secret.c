@@ -1,0 +1,59 @@
+#include "conf/table.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int check(const struct stat *st, const char *path, struct buf *err)
+{
+	if (!S_ISREG(st->st_mode)) {
+		buf_fmt(err, "%s is no regular file; write the secret into one", path);
+		return -EINVAL;
+	}
+	if (st->st_mode & 07) {
+		buf_fmt(err,
+		        "%s can be read by everyone; chown %s %s; chmod 600 %s", path,
+		        MAILCHUTE_USER, path, path);
+		return -EPERM;
+	}
+	/* root can be in any group; what counts then is what the daemon will find. */
+	if ((st->st_mode & 070) && geteuid() != 0 && st->st_gid != getegid()) {
+		buf_fmt(err, "%s can be read by group %u; chown %s %s; chmod 600 %s",
+		        path, (unsigned)st->st_gid, MAILCHUTE_USER, path, path);
+		return -EPERM;
+	}
+	if (st->st_size > CONF_SECRET_MAX) {
+		buf_fmt(err, "%s is larger than 64 KiB; it should hold one secret", path);
+		return -EFBIG;
+	}
+	if (st->st_size == 0) {
+		buf_fmt(err, "%s is empty; write the secret into it", path);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* A symbolic link is followed (secrets are often mounted so); what counts is the file
+ * that is behind it. O_NONBLOCK: a FIFO must not make us wait. */
+int conf_open_secret(const char *path, struct buf *ret_err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), e;
+	struct stat st;
+
+	if (fd < 0) {
+		e = -errno;
+		buf_fmt(ret_err, "%s cannot be opened: %s", path, strerror(-e));
+		if (e == -EACCES)
+			buf_fmt(ret_err, "; chown %s %s; chmod 600 %s", MAILCHUTE_USER,
+			        path, path);
+		else
+			buf_fmt(ret_err, "; write the secret into that file");
+		return e;
+	}
+	e = fstat(fd, &st) < 0 ? -errno : check(&st, path, ret_err);
+	if (e < 0) {
+		close(fd);
+		return e;
+	}
+	return fd;
+}

@@ -1,0 +1,117 @@
+#include "conf/table.h"
+
+const struct conf_section_row conf_sections[SECTIONS] = {
+	[SEC_ROOT] = { .name = "root", .of = OF_CONF },
+	[SEC_SMARTHOST] = { .name = "smarthost",
+	                    .multi = true,
+	                    .titled = true,
+	                    .of = OF_SMARTHOST },
+	[SEC_TIMEOUTS] = { .name = "timeouts",
+	                   .parent = SEC_SMARTHOST,
+	                   .of = OF_SMARTHOST },
+	[SEC_MASQUERADE] = { .name = "masquerade", .multi = true, .of = OF_RULE },
+	[SEC_QUEUE] = { .name = "queue", .of = OF_CONF },
+	[SEC_BOUNCE] = { .name = "bounce", .of = OF_CONF, .later = true },
+	[SEC_LISTEN] = { .name = "listen",
+	                 .multi = true,
+	                 .titled = true,
+	                 .of = OF_CONF,
+	                 .later = true },
+	[SEC_ALERT] = { .name = "alert", .of = OF_CONF, .later = true },
+	[SEC_LOG] = { .name = "log", .of = OF_CONF },
+};
+
+#define ROW(sec, k, t, ...) \
+	{ .section = (sec), .key = (k), .type = (t), .offset = CONF_NOWHERE, __VA_ARGS__ }
+#define LATER(sec, k, t) \
+	{ .section = (sec), .key = (k), .type = (t), .offset = CONF_NOWHERE, .later = true }
+#define KEPT(sec, k, t, s, field, ...)                                                   \
+	{                                                                                \
+		.section = (sec), .key = (k), .type = (t), .offset = offsetof(s, field), \
+		__VA_ARGS__                                                              \
+	}
+#define TOP(k, t, field, ...) KEPT(SEC_ROOT, k, t, struct conf, field, __VA_ARGS__)
+#define HOST(k, t, field, ...) \
+	KEPT(SEC_SMARTHOST, k, t, struct smarthost, field, __VA_ARGS__)
+#define RULE(k, t, field, ...) \
+	KEPT(SEC_MASQUERADE, k, t, struct masq_rule, field, __VA_ARGS__)
+
+const struct conf_row conf_rows[] = {
+	TOP("hostname", TYPE_STRING, hostname, .check = conf_check_name),
+	TOP("domain", TYPE_STRING, domain, .check = conf_check_name),
+	TOP("admin", TYPE_STRING, admin, .check = conf_check_address),
+	LATER(SEC_ROOT, "aliases", TYPE_STRING),
+	TOP("expose", TYPE_LIST, expose, .check = NULL),
+	ROW(SEC_ROOT, "sender-override", TYPE_LIST, .def = "yes",
+	    .check = conf_check_override),
+
+	HOST("host", TYPE_HOSTS, host, .check = NULL),
+	HOST("port", TYPE_PORT, port, .check = NULL),
+	HOST("tls", TYPE_TLS, tls, .check = NULL),
+	HOST("tls-verify", TYPE_BOOL, tls_verify, .def = "yes"),
+	HOST("tls-ca-file", TYPE_STRING, tls_ca_file, .check = conf_check_path),
+	HOST("tls-pin", TYPE_LIST, tls_pin, .check = conf_check_pin),
+	HOST("tls-name", TYPE_STRING, tls_name, .check = conf_check_name),
+	HOST("tls-certificate", TYPE_STRING, tls_certificate, .later = true),
+	HOST("tls-key", TYPE_STRING, tls_key, .later = true),
+	HOST("tls-priority", TYPE_STRING, tls_priority, .check = NULL),
+	HOST("user", TYPE_STRING, user, .check = NULL),
+	HOST("password-file", TYPE_STRING, password_file, .check = conf_check_path),
+	LATER(SEC_SMARTHOST, "password-command", TYPE_STRING),
+	LATER(SEC_SMARTHOST, "token-command", TYPE_STRING),
+	HOST("auth", TYPE_STRING, auth, .def = "auto", .check = conf_check_auth),
+	HOST("auth-insecure", TYPE_BOOL, auth_insecure, .def = "no"),
+	LATER(SEC_SMARTHOST, "for", TYPE_LIST),
+	LATER(SEC_SMARTHOST, "from", TYPE_LIST),
+	HOST("lifetime", TYPE_SPAN, lifetime, .def = "5d"),
+	HOST("retry", TYPE_SPAN, retry, .def = "5m"),
+	HOST("retry-max", TYPE_SPAN, retry_max, .def = "4h"),
+	LATER(SEC_SMARTHOST, "warn-after", TYPE_LIST),
+	LATER(SEC_SMARTHOST, "give-up", TYPE_STRING),
+	LATER(SEC_SMARTHOST, "rate", TYPE_LIST),
+	LATER(SEC_SMARTHOST, "stream", TYPE_STRING),
+	LATER(SEC_SMARTHOST, "hold", TYPE_STRING),
+	LATER(SEC_SMARTHOST, "source-address", TYPE_STRING),
+	KEPT(SEC_TIMEOUTS, "session", TYPE_SPAN, struct smarthost, session_max,
+	     .def = "1h"),
+
+	RULE("match", TYPE_STRING, match, .check = NULL),
+	RULE("as", TYPE_STRING, as, .check = conf_check_as),
+	RULE("name", TYPE_OPTIONAL, name, .check = conf_check_display),
+	RULE("rewrite", TYPE_REWRITE, rewrite, .def = "envelope from sender"),
+	RULE("user", TYPE_LIST, user, .check = NULL),
+
+	LATER(SEC_QUEUE, "max-messages", TYPE_STRING),
+	LATER(SEC_QUEUE, "max-bytes", TYPE_STRING),
+	LATER(SEC_QUEUE, "max-per-user", TYPE_STRING),
+	LATER(SEC_QUEUE, "min-free", TYPE_STRING),
+	KEPT(SEC_QUEUE, "max-message-size", TYPE_SIZE, struct conf, max_message_size,
+	     .def = "50M"),
+
+	LATER(SEC_BOUNCE, "notify", TYPE_LIST),
+	LATER(SEC_BOUNCE, "to", TYPE_STRING),
+	LATER(SEC_BOUNCE, "bounce-from", TYPE_STRING),
+	LATER(SEC_BOUNCE, "template", TYPE_STRING),
+	LATER(SEC_BOUNCE, "return", TYPE_STRING),
+
+	LATER(SEC_LISTEN, "allow", TYPE_LIST),
+	LATER(SEC_LISTEN, "tls-certificate", TYPE_STRING),
+	LATER(SEC_LISTEN, "tls-key", TYPE_STRING),
+	LATER(SEC_LISTEN, "users-file", TYPE_STRING),
+	LATER(SEC_LISTEN, "max-connections", TYPE_STRING),
+	LATER(SEC_LISTEN, "senders", TYPE_LIST),
+	LATER(SEC_LISTEN, "recipients", TYPE_LIST),
+	LATER(SEC_LISTEN, "sender", TYPE_STRING),
+
+	LATER(SEC_ALERT, "oldest", TYPE_STRING),
+	LATER(SEC_ALERT, "command", TYPE_STRING),
+
+	KEPT(SEC_LOG, "to", TYPE_STRING, struct conf, log_to, .def = "syslog",
+	     .check = conf_check_log),
+};
+const size_t conf_rows_n = ARRAY_LEN(conf_rows);
+
+bool conf_type_is_list(enum conf_type t)
+{
+	return t == TYPE_LIST || t == TYPE_HOSTS || t == TYPE_REWRITE;
+}

@@ -1,0 +1,342 @@
+#include "conf/table.h"
+#include "mail/addr.h"
+#include <arpa/inet.h>
+#include <errno.h>
+
+struct word {
+	const char *name;
+	int64_t value;
+};
+static const struct word words_tls[] = { { "none", CONF_TLS_NONE },
+	                                 { "starttls", CONF_TLS_STARTTLS },
+	                                 { "implicit", CONF_TLS_IMPLICIT } };
+static const struct word words_bool[] = { { "yes", 1 },   { "no", 0 }, { "true", 1 },
+	                                  { "false", 0 }, { "on", 1 }, { "off", 0 } };
+static const struct word words_rewrite[] = {
+	{ "envelope", MASQ_ENVELOPE }, { "from", MASQ_FROM }, { "sender", MASQ_SENDER },
+	{ "reply-to", MASQ_REPLY_TO }, { "to", MASQ_TO },     { "cc", MASQ_CC },
+};
+static const struct word units_span[] = {
+	{ "s", 1 }, { "m", 60 }, { "h", 3600 }, { "d", 86400 }
+};
+static const struct word units_size[] = {
+	{ "", 1 }, { "K", 1 << 10 }, { "M", 1 << 20 }, { "G", 1 << 30 }
+};
+
+enum {
+	SPAN_MAX = 366 * 86400, /* seconds: a year is longer than any mail waits */
+};
+#define SIZE_LIMIT ((int64_t)1 << 40)
+
+static bool find(const struct word *w, size_t n, struct str v, int64_t *ret)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (str_eq(v, str_z(w[i].name))) {
+			*ret = w[i].value;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int refuse(struct buf *why, const char *text)
+{
+	buf_z(why, text);
+	return -EINVAL;
+}
+
+bool conf_domain_ok(struct str v)
+{
+	char before = '.';
+
+	if (v.n == 0 || v.n > 253)
+		return false;
+	for (size_t i = 0; i < v.n; i++) {
+		char c = v.p[i], l = ascii_lower(c);
+		bool plain = (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '_';
+
+		if (!plain && (before == '.' || (c != '-' && c != '.')))
+			return false;
+		if (c == '.' && before == '-')
+			return false;
+		before = c;
+	}
+	return before != '.' && before != '-';
+}
+
+bool conf_is_local(struct str v)
+{
+	return str_ieq(v, STR("localhost")) || str_istarts(v, STR("localhost.")) ||
+	       str_istarts(v, STR("localhost6")) || str_iends(v, STR(".localhost")) ||
+	       str_iends(v, STR(".localdomain"));
+}
+
+bool conf_title_ok(struct str v)
+{
+	if (v.n == 0 || v.n > CONF_TITLE_MAX || v.p[0] == '.' || v.p[0] == '-' ||
+	    str_eq(v, STR("new")))
+		return false;
+	for (size_t i = 0; i < v.n; i++) {
+		char c = v.p[i], l = ascii_lower(c);
+
+		if (!((l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
+		      c == '_' || c == '-'))
+			return false;
+	}
+	return true;
+}
+
+static bool address_literal(struct str v)
+{
+	unsigned char raw[sizeof(struct in6_addr)];
+	char z[64];
+
+	if (v.n == 0 || v.n >= sizeof(z))
+		return false;
+	memcpy(z, v.p, v.n);
+	z[v.n] = '\0';
+	return inet_pton(AF_INET, z, raw) == 1 || inet_pton(AF_INET6, z, raw) == 1;
+}
+
+int conf_host(struct str v, struct buf *ret, struct buf *why)
+{
+	struct str in = v;
+	bool digits = true;
+
+	if (str_istarts(v, STR("srv:")) || str_istarts(v, STR("mx:")))
+		return refuse(why, "is not in this version; give the host's name");
+	if (v.n >= 2 && v.p[0] == '[' && v.p[v.n - 1] == ']') {
+		in = (struct str){ v.p + 1, v.n - 2 };
+		if (str_istarts(in, STR("IPv6:")))
+			in = str_from(in, 5);
+		if (!address_literal(in))
+			return refuse(why, "is no address; write it as [192.0.2.7] or "
+			                   "[2001:db8::7]");
+	}
+	if (address_literal(in)) {
+		buf_c(ret, '[');
+		buf_str(ret, in);
+		buf_c(ret, ']');
+		return 0;
+	}
+	for (size_t i = 0; i < v.n; i++)
+		if (v.p[i] != '.' && (v.p[i] < '0' || v.p[i] > '9'))
+			digits = false;
+	if (digits || !conf_domain_ok(v))
+		return refuse(why, "is no host; give a name, as smtp.example.org, or an "
+		                   "address, as [192.0.2.7]; the port has its own key");
+	buf_str(ret, v);
+	return 0;
+}
+
+int conf_check_override(struct str v, struct buf *why)
+{
+	if (str_eq(v, STR("yes")))
+		return 0;
+	return refuse(why, "is not in this version; only \"yes\" is");
+}
+
+int conf_check_name(struct str v, struct buf *why)
+{
+	if (conf_is_local(v))
+		return refuse(why, "means every machine; give a name that others know, as "
+		                   "box.example.org");
+	if (!conf_domain_ok(v))
+		return refuse(why, "is no domain name; it would look like "
+		                   "box.example.org");
+	return 0;
+}
+
+int conf_check_address(struct str v, struct buf *why)
+{
+	struct str local, domain;
+
+	if (!addr_envelope_ok(v))
+		return refuse(why, "is no mail address; it would look like "
+		                   "eddy@example.org");
+	addr_split(v, &local, &domain);
+	if (domain.n == 0)
+		return refuse(why, "has no domain; it would look like eddy@example.org");
+	return 0;
+}
+
+int conf_check_path(struct str v, struct buf *why)
+{
+	if (v.p[0] == '~')
+		return refuse(why, "begins with ~, which is not expanded; give the whole "
+		                   "path, beginning with /");
+	if (v.p[0] != '/')
+		return refuse(why, "is no whole path; begin it with /");
+	return 0;
+}
+
+int conf_check_auth(struct str v, struct buf *why)
+{
+	static const char *const later[] = { "xoauth2",  "oauthbearer",   "cram-md5",
+		                             "external", "scram-sha-256", "scram-sha-1",
+		                             "ntlm",     "gssapi" };
+
+	if (str_eq(v, STR("auto")) || str_eq(v, STR("plain")) || str_eq(v, STR("login")))
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(later); i++)
+		if (str_ieq(v, str_z(later[i])))
+			return refuse(why, "is not in this version; use auto, plain or "
+			                   "login");
+	return refuse(why, "is no way to log in; use auto, plain or login");
+}
+
+int conf_check_pin(struct str v, struct buf *why)
+{
+	struct str hex = str_from(v, 7);
+	bool ok = str_starts(v, STR("sha256:")) && hex.n == 64;
+
+	for (size_t i = 0; i < hex.n; i++) {
+		char c = ascii_lower(hex.p[i]);
+
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			ok = false;
+	}
+	if (!ok)
+		return refuse(why, "is no pin; write sha256: and the 64 hexadecimal "
+		                   "digits of the public key's SHA-256");
+	return 0;
+}
+
+static int check_letters(struct str v, const char *letters, struct buf *why)
+{
+	for (size_t i = 0; i < v.n; i++) {
+		if (v.p[i] != '%')
+			continue;
+		i++;
+		if (i == v.n || !strchr(letters, v.p[i]) || v.p[i] == '\0') {
+			buf_z(why, "has an unknown %");
+			buf_escape(why, str_head(str_from(v, i), 1), 1);
+			buf_z(why, "; there are");
+			for (const char *l = letters; *l; l++)
+				buf_fmt(why, " %%%c", *l);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+int conf_check_as(struct str v, struct buf *why)
+{
+	return check_letters(v, "udh%", why);
+}
+
+int conf_check_display(struct str v, struct buf *why)
+{
+	return check_letters(v, "udhn%", why);
+}
+
+int conf_check_log(struct str v, struct buf *why)
+{
+	if (str_eq(v, STR("syslog")) || str_eq(v, STR("stderr")))
+		return 0;
+	return refuse(why, "is no place to log to; use syslog or stderr");
+}
+
+static int value_port(struct str v, int64_t *ret, struct buf *why)
+{
+	uint64_t n;
+
+	if (!str_u64(v, &n) || n < 1 || n > 65535)
+		return refuse(why, "is no port; give a number from 1 to 65535, as 587");
+	*ret = (int64_t)n;
+	return 0;
+}
+
+/* A number of at most 12 digits and the rest of v. */
+static bool number_unit(struct str v, int64_t *ret_number, struct str *ret_unit)
+{
+	size_t n = 0;
+	uint64_t number;
+
+	while (n < v.n && v.p[n] >= '0' && v.p[n] <= '9')
+		n++;
+	if (n > 12 || !str_u64(str_head(v, n), &number))
+		return false;
+	*ret_number = (int64_t)number;
+	*ret_unit = str_from(v, n);
+	return true;
+}
+
+static int value_span(struct str v, int64_t *ret, struct buf *why)
+{
+	struct str unit;
+	int64_t number, each;
+
+	if (!number_unit(v, &number, &unit) ||
+	    !find(units_span, ARRAY_LEN(units_span), unit, &each))
+		return refuse(why, "is no time; write a number and a unit, as 30s, 5m, "
+		                   "4h or 5d");
+	if (number < 1 || number > SPAN_MAX / each)
+		return refuse(why, "is out of range; give at least 1s and at most 366d");
+	*ret = number * each;
+	return 0;
+}
+
+static int value_size(struct str v, int64_t *ret, struct buf *why)
+{
+	struct str unit;
+	int64_t number, each;
+
+	if (!number_unit(v, &number, &unit) ||
+	    !find(units_size, ARRAY_LEN(units_size), unit, &each))
+		return refuse(why, "is no size; write a number and a unit, as 100K, 50M "
+		                   "or 1G");
+	if (number > SIZE_LIMIT / each || number * each < 1024)
+		return refuse(why, "is out of range; give at least 1K and at most 1024G");
+	*ret = number * each;
+	return 0;
+}
+
+static int value_word(enum conf_type type, struct str v, int64_t *ret, struct buf *why)
+{
+	if (type == TYPE_TLS)
+		return find(words_tls, ARRAY_LEN(words_tls), v, ret) ?
+		           0 :
+		           refuse(why, "is no kind of TLS; use implicit, starttls or none");
+	if (type == TYPE_BOOL)
+		return find(words_bool, ARRAY_LEN(words_bool), v, ret) ?
+		           0 :
+		           refuse(why, "is neither yes nor no");
+	return find(words_rewrite, ARRAY_LEN(words_rewrite), v, ret) ?
+	           0 :
+	           refuse(why, "is nothing that can be rewritten; use envelope, from, "
+	                       "sender, reply-to, to or cc");
+}
+
+int conf_value(const struct conf_row *row, struct str v, int64_t *ret_number,
+               struct buf *why)
+{
+	_cleanup_buf_ struct buf host = BUF_INIT;
+
+	if (v.n == 0)
+		return refuse(why, "is empty; leave the key out, or give it a value");
+	if (v.n > CONF_VALUE_MAX)
+		return refuse(why, "is longer than 1024 octets");
+	for (size_t i = 0; i < v.n; i++)
+		if ((unsigned char)v.p[i] < 0x20 || v.p[i] == 0x7f)
+			return refuse(why, "has a control character; remove it");
+	switch (row->type) {
+	case TYPE_PORT:
+		return value_port(v, ret_number, why);
+	case TYPE_SPAN:
+		return value_span(v, ret_number, why);
+	case TYPE_SIZE:
+		return value_size(v, ret_number, why);
+	case TYPE_BOOL:
+	case TYPE_TLS:
+	case TYPE_REWRITE:
+		return value_word(row->type, v, ret_number, why);
+	case TYPE_HOSTS:
+		return conf_host(v, &host, why);
+	case TYPE_STRING:
+	case TYPE_OPTIONAL:
+	case TYPE_LIST:
+		break;
+	}
+	return row->check ? row->check(v, why) : 0;
+}

@@ -1,0 +1,110 @@
+/*
+ * table.h - inside src/conf: every section and key there is, and what is done with them
+ *
+ * One table makes libconfuse's option arrays, the defaults, the packed form and the test
+ * that compares it with mailchute.conf(5). The table is frozen: a key whose feature comes
+ * later stands in it as .later and is refused by name.
+ */
+#ifndef CONF_TABLE_H
+#define CONF_TABLE_H
+
+#include "conf/conf.h"
+
+enum {
+	CONF_FILE_MAX = 1 << 20,    /* octets of the file */
+	CONF_VALUE_MAX = 1024,      /* octets of one value */
+	CONF_LIST_MAX = 1000,       /* values of one list */
+	CONF_SECTIONS_MAX = 1000,   /* sections of one kind */
+	CONF_DEPTH_MAX = 8,         /* open braces */
+	CONF_ERRORS_MAX = 20,       /* lines of errors; parsing ends there */
+	CONF_TITLE_MAX = 64,        /* octets of a smart host's name */
+	CONF_SECRET_MAX = 64 << 10, /* octets of a password file */
+	CONF_KEYS_MAX = 40,         /* keys of one section, checked by a test */
+};
+
+enum conf_section {
+	SEC_ROOT,
+	SEC_SMARTHOST,
+	SEC_TIMEOUTS,
+	SEC_MASQUERADE,
+	SEC_QUEUE,
+	SEC_BOUNCE,
+	SEC_LISTEN,
+	SEC_ALERT,
+	SEC_LOG,
+	SECTIONS
+};
+
+/* The struct that a section's offsets are in. */
+enum conf_of { OF_CONF, OF_SMARTHOST, OF_RULE };
+
+struct conf_section_row {
+	const char *name;
+	enum conf_section parent;
+	bool multi, titled, later;
+	enum conf_of of;
+};
+extern const struct conf_section_row conf_sections[SECTIONS];
+
+enum conf_type {
+	TYPE_STRING,   /* char *, "" when not given */
+	TYPE_OPTIONAL, /* char *, NULL when not given */
+	TYPE_LIST,     /* struct strv */
+	TYPE_HOSTS,    /* struct strv; addresses are kept in brackets */
+	TYPE_PORT,     /* int64_t, 0 when not given */
+	TYPE_SPAN,     /* int64_t, seconds */
+	TYPE_SIZE,     /* int64_t, octets */
+	TYPE_BOOL,     /* bool */
+	TYPE_TLS,      /* enum conf_tls */
+	TYPE_REWRITE,  /* unsigned, MASQ_ bits; a list in the file */
+};
+
+/* Looks at one value. 0, or -EINVAL with "is ...; what would be right" in why. */
+typedef int conf_check(struct str v, struct buf *why);
+
+struct conf_row {
+	enum conf_section section;
+	const char *key;
+	enum conf_type type;
+	const char *def; /* as it would stand in the file; NULL: none */
+	bool later;      /* refused: "not in this version" */
+	size_t offset;   /* CONF_NOWHERE: checked, not kept */
+	conf_check *check;
+};
+#define CONF_NOWHERE SIZE_MAX
+extern const struct conf_row conf_rows[];
+extern const size_t conf_rows_n;
+
+bool conf_type_is_list(enum conf_type t);
+
+/* conf_value.c: one value as text. ret_number is set for all types but strings (a TLS or
+ * MASQ_ constant, 0 or 1, seconds, octets). 0, or -EINVAL with why. */
+int conf_value(const struct conf_row *row, struct str v, int64_t *ret_number,
+               struct buf *why);
+/* Appends the host as it is kept: a name, or "[address]". 0, or -EINVAL with why. */
+int conf_host(struct str v, struct buf *ret, struct buf *why);
+bool conf_domain_ok(struct str v); /* letters, digits, - _ in labels; at most 253 octets */
+bool conf_is_local(struct str v);  /* localhost and its kin: never a name of ours */
+bool conf_title_ok(struct str v);
+conf_check conf_check_override, conf_check_name, conf_check_address, conf_check_path,
+    conf_check_auth, conf_check_pin, conf_check_as, conf_check_display, conf_check_log;
+
+/* conf_scan.c: the file before libconfuse sees it. Comments become blanks (libconfuse
+ * miscounts lines behind them), and what it would silently drop, expand, print or exit
+ * for is refused. start: the lines on which sections begin, in the order in which they
+ * end. 0, or -EINVAL with the line and why. ret is to be freed in any case. */
+struct conf_scan {
+	struct buf text;
+	int *start;
+	size_t starts;
+};
+int conf_scan(struct str in, struct conf_scan *ret, int *ret_line, struct buf *why);
+void conf_scan_free(struct conf_scan *s);
+
+/* conf_names.c: fills hostname and domain where they are still "". nodename: what
+ * gethostname() says; mailname, hosts: contents of /etc/mailname and /etc/hosts. No name
+ * is looked up: that could block. */
+void conf_names(struct conf *c, struct str nodename, struct str mailname,
+                struct str hosts);
+
+#endif

@@ -1,0 +1,143 @@
+#include "mail/head.h"
+
+enum line {
+	LINE_FIELD,   /* "Name:" or "Name :" */
+	LINE_MORE,    /* begins with SP or TAB */
+	LINE_EMPTY,   /* only a line end */
+	LINE_MBOX,    /* "From x", ">From x" */
+	LINE_OTHER,   /* text */
+	LINE_UNKNOWN, /* cut before one can tell */
+};
+
+/* Takes the first line of *rest with its line end; *ret_cut: it has none. */
+static struct str line_take(struct str *rest, bool *ret_cut)
+{
+	ptrdiff_t lf = str_chr(*rest, '\n');
+	struct str line = lf < 0 ? *rest : str_head(*rest, (size_t)lf + 1);
+
+	*rest = str_from(*rest, line.n);
+	*ret_cut = lf < 0;
+	return line;
+}
+
+/* The line without LF, and without the CRs before it: like src/smtp/wire.h, any number of
+ * them is one line end. */
+static struct str line_text(struct str line)
+{
+	if (line.n == 0 || line.p[line.n - 1] != '\n')
+		return line;
+	line.n--;
+	while (line.n && line.p[line.n - 1] == '\r')
+		line.n--;
+	return line;
+}
+
+/* Length of the field name that s begins with (RFC 5322 3.6.8: ftext). */
+static size_t name_length(struct str s)
+{
+	size_t n = 0;
+
+	while (n < s.n && s.p[n] > 0x20 && s.p[n] < 0x7f && s.p[n] != ':')
+		n++;
+	return n;
+}
+
+static size_t blanks(struct str s)
+{
+	size_t n = 0;
+
+	while (n < s.n && (s.p[n] == ' ' || s.p[n] == '\t'))
+		n++;
+	return n;
+}
+
+/* cut: the line's end is not there, and more may follow. */
+static enum line line_kind(struct str line, bool cut)
+{
+	struct str text = line_text(line);
+	size_t name = name_length(text), colon = name + blanks(str_from(text, name));
+
+	if (text.n == 0)
+		return cut ? LINE_UNKNOWN : LINE_EMPTY;
+	if (name && colon < text.n && text.p[colon] == ':')
+		return LINE_FIELD;
+	if (text.p[0] == ' ' || text.p[0] == '\t')
+		return LINE_MORE;
+	/* A lone CR may become CRLF; a name may yet get its colon. */
+	if (cut && (name ? colon == text.n : text.p[0] == '\r'))
+		return LINE_UNKNOWN;
+	if (str_starts(text, STR("From ")) || str_starts(text, STR(">From ")))
+		return LINE_MBOX;
+	return LINE_OTHER;
+}
+
+size_t head_length(struct str text, bool complete, size_t *ret_empty_line)
+{
+	struct str rest = text;
+	enum line before = LINE_OTHER;
+
+	*ret_empty_line = 0;
+	while (rest.n) {
+		size_t at = text.n - rest.n;
+		bool cut;
+		struct str line = line_take(&rest, &cut);
+		enum line kind = line_kind(line, cut && !complete);
+
+		if (kind == LINE_EMPTY) {
+			*ret_empty_line = line.n;
+			return at + line.n;
+		}
+		if (kind == LINE_UNKNOWN)
+			return text.n;
+		if (kind == LINE_OTHER || (kind == LINE_MBOX && at > 0) ||
+		    (kind == LINE_MORE && before != LINE_FIELD && before != LINE_MORE))
+			return at;
+		before = kind;
+	}
+	return text.n;
+}
+
+bool head_next(struct str *rest, struct head_field *ret)
+{
+	struct str start = *rest, after = *rest, line;
+	enum line kind;
+	bool cut;
+	size_t name, colon;
+
+	do {
+		start = after;
+		line = line_take(&after, &cut);
+		kind = line_kind(line, false);
+	} while (line.n && kind == LINE_MBOX);
+	if (line.n == 0 || kind != LINE_FIELD)
+		return false;
+	*rest = after;
+	while (rest->n && (rest->p[0] == ' ' || rest->p[0] == '\t'))
+		line_take(rest, &cut);
+	ret->raw = str_head(start, start.n - rest->n);
+	name = name_length(line);
+	colon = name + blanks(str_from(line, name));
+	ret->name = str_head(line, name);
+	ret->body = line_text(str_from(ret->raw, colon + 1));
+	return true;
+}
+
+void head_unfold(struct buf *b, struct str body)
+{
+	for (size_t i = 0; i < body.n; i++) {
+		size_t cr = i;
+
+		while (cr < body.n && body.p[cr] == '\r')
+			cr++;
+		if (cr < body.n && body.p[cr] == '\n') {
+			i = cr;
+			continue;
+		}
+		for (; i < cr; i++)
+			buf_c(b, ' ');
+		if (i < body.n)
+			buf_c(b, (unsigned char)body.p[i] < 0x20 || body.p[i] == 0x7f
+			             ? ' '
+			             : body.p[i]);
+	}
+}

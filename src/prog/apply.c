@@ -1,0 +1,198 @@
+#include "prog/apply.h"
+#include "base/log.h"
+#include "spool/journal.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+enum { JOB_LINES_MAX = 16 << 20 };
+
+void job_clear(struct job *j)
+{
+	buf_free(&j->lines);
+	cleanup_fd(&j->dsn);
+	*j = (struct job){ .dsn = -1 };
+}
+
+bool job_take(struct job *j, const struct job_record *rec, int *fd)
+{
+	uint64_t n;
+
+	if (str_eq(rec->verb, STR("p")) || str_eq(rec->verb, STR("n"))) {
+		j->plan |= str_eq(rec->verb, STR("p"));
+		if (j->lines.n < JOB_LINES_MAX) {
+			buf_str(&j->lines, rec->rest);
+			buf_c(&j->lines, '\n');
+		}
+		return false;
+	}
+	if (str_eq(rec->verb, STR("dsn"))) {
+		if (*fd >= 0 && str_u64(rec->rest, &n) && n < 1000000) {
+			cleanup_fd(&j->dsn);
+			j->dsn = *fd;
+			*fd = -1;
+			j->dsn_id = id_derive(&j->place.id, (unsigned)n);
+		}
+		return false;
+	}
+	return str_eq(rec->verb, STR("ok")) || str_eq(rec->verb, STR("end"));
+}
+
+static bool failed(const struct job *j, const char *what, int e)
+{
+	log_line(LOG_LEVEL_ALERT, "spool-error id=%s what=%s why=\"%s\"", j->place.id.c,
+	         what, strerror(-e));
+	return false;
+}
+
+/* The DSN and the note, durable. */
+static int job_note(struct job *j, struct spool *s, int64_t now)
+{
+	int e = 0;
+
+	if (j->dsn >= 0) {
+		e = queue_insert(s, &j->dsn_id, j->dsn, now);
+		if (e < 0 && e != -EEXIST)
+			return e;
+		log_line(LOG_LEVEL_INFO, "returned id=%s dsn=%s", j->place.id.c,
+		         j->dsn_id.c);
+	}
+	if (j->lines.n == 0)
+		return 0;
+	if (j->plan)
+		e = note_write(s, &j->place.id, buf_view(&j->lines));
+	else
+		e = note_append(s, &j->place.id, buf_view(&j->lines));
+	j->noted = true;
+	return e;
+}
+
+bool job_apply(struct job *j, struct queue *q, struct spool *s,
+               const struct job_record *rec, int64_t now)
+{
+	struct str rest = rec->rest, what = STR("done");
+	uint64_t due;
+	int e;
+
+	if (str_eq(rec->verb, STR("end")) && !str_cut(&rest, ' ', &what))
+		return failed(j, "protocol", -EPROTO);
+	if (str_eq(what, STR("done"))) {
+		/* A note just for a message that is about to go would be work in vain. */
+		if (j->dsn < 0)
+			buf_reset(&j->lines);
+		e = job_note(j, s, now);
+		if (e == 0)
+			e = queue_remove(q, &j->place, j->noted);
+		return e < 0 ? failed(j, "remove", e) : true;
+	}
+	e = job_note(j, s, now);
+	if (e < 0)
+		return failed(j, "note", e);
+	if (str_eq(what, STR("later")) && rest.p && str_u64(rest, &due)) {
+		e = queue_defer(q, &j->place, (int64_t)due);
+		return e < 0 ? failed(j, "defer", e) : true;
+	}
+	if (str_eq(what, STR("bad"))) {
+		_cleanup_buf_ struct buf line = BUF_INIT;
+
+		log_value(&line, "why", rest.p ? rest : STR(""));
+		log_line(LOG_LEVEL_ALERT, "bad id=%s%s", j->place.id.c,
+		         line.n ? line.p : "");
+		e = queue_put_aside(q, &j->place, s->bad);
+		return e < 0 ? failed(j, "bad", e) : true;
+	}
+	return failed(j, "protocol", -EPROTO);
+}
+
+/* Journals */
+
+struct replay {
+	struct spool *s;
+	struct queue q;
+	int64_t now;
+	struct job job[ROUTE_JOBS_MAX]; /* those with an "s" and no end yet */
+};
+
+static struct job *replay_job(struct replay *r, const struct job_record *rec)
+{
+	struct job *free_one = NULL;
+
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
+		struct job *j = &r->job[i];
+
+		if (j->used && j->place.due == rec->due &&
+		    id_cmp(&j->place.id, &rec->id) == 0)
+			return j;
+		if (!j->used)
+			free_one = j;
+	}
+	if (free_one)
+		*free_one = (struct job){ .used = true,
+			                  .place = { rec->id, rec->due },
+			                  .dsn = -1 };
+	return free_one;
+}
+
+static bool still_there(struct replay *r, struct job *j)
+{
+	int fd = -1, note = -1;
+
+	if (queue_get(&r->q, &j->place, &fd, &note) < 0)
+		return false;
+	j->noted = note >= 0;
+	cleanup_fd(&fd);
+	cleanup_fd(&note);
+	return true;
+}
+
+static void replay_line(void *arg, struct str line)
+{
+	struct replay *r = arg;
+	struct job_record rec;
+	struct job *j;
+	int no_fd = -1;
+
+	if (!job_parse(line, &rec) || rec.id.c[0] == '\0')
+		return;
+	j = replay_job(r, &rec);
+	if (!j || !job_take(j, &rec, &no_fd))
+		return;
+	if (still_there(r, j) && job_apply(j, &r->q, r->s, &rec, r->now))
+		log_line(LOG_LEVEL_INFO, "recovered id=%s outcome=\"%.*s %.*s\"",
+		         rec.id.c, (int)rec.verb.n, rec.verb.p,
+		         (int)(rec.rest.n < 60 ? rec.rest.n : 60), rec.rest.p);
+	job_clear(j);
+}
+
+/* The journal's first line says which route's folders its <due> belong to. */
+static int replay_open(struct replay *r, struct spool *s, const struct id *run)
+{
+	char route[QUEUE_ROUTE_MAX + 1];
+	int e = journal_route(s, run, route);
+
+	return e < 0 ? e : queue_open(&r->q, s, route);
+}
+
+void journal_apply(struct spool *s, const struct id *run, int64_t now)
+{
+	struct replay r = { .s = s, .now = now };
+	int e = replay_open(&r, s, run);
+
+	if (e == 0)
+		e = journal_read(s, run, replay_line, &r);
+	if (e < 0)
+		log_line(LOG_LEVEL_ALERT, "journal-error run=%s why=\"%s\"", run->c,
+		         strerror(-e));
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
+		struct job *j = &r.job[i];
+
+		if (j->used && still_there(&r, j))
+			log_line(LOG_LEVEL_WARNING,
+			         "possible-duplicate id=%s why=\"the last octets "
+			         "were going out when push ended\"",
+			         j->place.id.c);
+		job_clear(j);
+	}
+	queue_sync(&r.q);
+	queue_close(&r.q);
+}

@@ -1,0 +1,25 @@
+/*
+ * apply.h - what push said of a message becomes true on disk
+ *
+ * Order: the DSN is committed, then the note, then the message is moved or removed; so a
+ * crash in between only repeats steps that are the same when done twice.
+ */
+#ifndef PROG_APPLY_H
+#define PROG_APPLY_H
+
+#include "prog/sched.h"
+
+/* Frees what a job holds and marks it unused. */
+void job_clear(struct job *j);
+/* Collects one record of a job; *fd: a descriptor that came with it, taken over (and set
+ * to -1) by "dsn". True when the record ends the try: apply it. */
+bool job_take(struct job *j, const struct job_record *rec, int *fd);
+/* Applies an "ok" or "end" record. True: the job is settled. False: the spool failed
+ * (logged); the message stays as it was. */
+bool job_apply(struct job *j, struct queue *q, struct spool *s,
+               const struct job_record *rec, int64_t now);
+/* Applies what a journal holds that was not applied; logs possible duplicates. Messages
+ * already settled are passed over. */
+void journal_apply(struct spool *s, const struct id *run, int64_t now);
+
+#endif

@@ -1,0 +1,83 @@
+#include "prog/child.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+NORETURN static void child_main(int (*work)(void *arg, struct buf *out), void *arg,
+                                int fd)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT;
+	sigset_t none;
+	int e;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	e = work(arg, &out);
+	if (io_write(fd, out.p, out.n) < 0)
+		_exit(255);
+	_exit(e < 0 ? (-e < 255 ? -e : EIO) : 0);
+}
+
+/* Reads until the child closes its end. */
+static int child_read(int fd, int64_t until, size_t max, struct buf *ret)
+{
+	for (size_t got = 0;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		int64_t left = until - clock_ms();
+		ssize_t n;
+
+		if (left <= 0)
+			return -ETIMEDOUT;
+		if (poll(&p, 1, (int)left) <= 0)
+			continue;
+		n = read(fd, buf_room(ret, 4096), 4096);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return 0;
+		ret->n += (size_t)n;
+		got += (size_t)n;
+		if (got > max)
+			return -EIO;
+	}
+}
+
+int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeout_ms,
+              size_t max, struct buf *ret)
+{
+	int fds[2], e, status;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	pid = fork();
+	if (pid < 0) {
+		e = -errno;
+		close(fds[0]);
+		close(fds[1]);
+		return e;
+	}
+	if (pid == 0) {
+		close(fds[0]);
+		child_main(work, arg, fds[1]);
+	}
+	close(fds[1]);
+	e = child_read(fds[0], clock_ms() + timeout_ms, max, ret);
+	close(fds[0]);
+	if (e < 0)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (e < 0)
+		return e;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) == 255)
+		return -EIO;
+	return -WEXITSTATUS(status);
+}

@@ -1,0 +1,107 @@
+#include "prog/job.h"
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+union fd_space {
+	char bytes[CMSG_SPACE(sizeof(int) * JOB_FDS_MAX)];
+	struct cmsghdr align;
+};
+
+int job_send(int sock, struct str text, const int *fds, size_t n)
+{
+	struct iovec iov;
+	union fd_space space = { 0 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	char *copy = NULL;
+	ssize_t r;
+
+	/* iovec wants no const; sendmsg does not write. */
+	memcpy(&copy, &text.p, sizeof(copy));
+	iov = (struct iovec){ .iov_base = copy, .iov_len = text.n };
+	if (n) {
+		struct cmsghdr *c = (void *)space.bytes;
+
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
+		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
+		m.msg_control = space.bytes;
+		m.msg_controllen = CMSG_SPACE(sizeof(int) * n);
+	}
+	do
+		r = sendmsg(sock, &m, MSG_NOSIGNAL);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
+}
+
+ssize_t job_recv(int sock, struct buf *text, int fds[static JOB_FDS_MAX])
+{
+	struct iovec iov;
+	union fd_space space = { 0 };
+	struct msghdr m = { .msg_iov = &iov,
+		            .msg_iovlen = 1,
+		            .msg_control = space.bytes,
+		            .msg_controllen = sizeof(space.bytes) };
+	ssize_t r;
+
+	buf_reset(text);
+	for (size_t i = 0; i < JOB_FDS_MAX; i++)
+		fds[i] = -1;
+	iov = (struct iovec){ .iov_base = buf_room(text, JOB_PACKET_MAX),
+		              .iov_len = JOB_PACKET_MAX };
+	do
+		r = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	text->n = (size_t)r;
+	text->p[r] = '\0';
+	return r;
+}
+
+static bool due_parse(struct str s, uint32_t *ret)
+{
+	uint32_t v = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (c >= '0' && c <= '9')
+			v = v << 4 | (uint32_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			v = v << 4 | (uint32_t)(c - 'a' + 10);
+		else
+			return false;
+	}
+	*ret = v;
+	return s.n == 8;
+}
+
+bool job_parse(struct str line, struct job_record *ret)
+{
+	static const char *const with_id[] = { "job", "s", "ok", "p", "n", "dsn", "end" };
+	struct str part;
+
+	*ret = (struct job_record){ .verb = STR_NONE };
+	if (line.n == 0)
+		return false;
+	str_cut(&line, ' ', &ret->verb);
+	ret->rest = line.p ? line : STR("");
+	for (size_t i = 0; i < ARRAY_LEN(with_id); i++) {
+		if (!str_eq(ret->verb, str_z(with_id[i])))
+			continue;
+		if (!str_cut(&line, ' ', &part) || !id_from(part, &ret->id))
+			return false;
+		if (!str_cut(&line, ' ', &part) || !due_parse(part, &ret->due))
+			return false;
+		ret->rest = line.p ? line : STR("");
+		return true;
+	}
+	return str_eq(ret->verb, STR("host")) || str_eq(ret->verb, STR("up")) ||
+	       str_eq(ret->verb, STR("log")) || str_eq(ret->verb, STR("secret")) ||
+	       str_eq(ret->verb, STR("stop"));
+}

@@ -1,0 +1,56 @@
+/*
+ * job.h - the job protocol, version 1: mailchuted and a push over a SOCK_SEQPACKET pair
+ *
+ * A packet is text, one or more lines, at most JOB_PACKET_MAX octets, and descriptors.
+ * Push is started with the descriptors JOB_FD_*.
+ *
+ * Down (mailchuted to push):
+ *	job <id> <due> [note]       + message [+ note]      due: 8 hex digits, to be
+ *echoed secret                      + the password file, or without a descriptor: it
+ *failed stop                        finish what is in hand, then leave Up, and (without
+ *descriptors) the run journal's records: s <id> <due>                journal only: the
+ *last octets are about to go out ok <id> <due> <code> <text> every recipient accepted; no
+ *note needed p <id> <due> <line>         a line of a new note (the plan comes first) n
+ *<id> <due> <line>         a line to append to the note dsn <id> <due> <n>          + a
+ *drop: commit it as the n-th message derived from id end <id> <due> done         all
+ *recipients settled: apply p, n, dsn; remove end <id> <due> later <time> some are
+ *pending: apply; due at time end <id> <due> bad <why>    apply; put into bad/ host
+ *<stage> <code> <text>  the host's trouble: no message is touched; push leaves up <facts>
+ *a session is ready for messages log <level> <text>          a line for the log: a(lert)
+ *w(arning) i(nfo) d(ebug) Jobs without "ok" or "end" when push has left were not tried,
+ *unless the journal has their "s": then they are possible duplicates. The journal holds
+ *no line of a failed recipient: such a recipient is simply tried again.
+ */
+#ifndef PROG_JOB_H
+#define PROG_JOB_H
+
+#include "spool/id.h"
+
+enum {
+	JOB_PACKET_MAX = 65536,
+	JOB_FDS_MAX = 2,
+	JOB_FD_SOCKET = 3,
+	JOB_FD_CONF,
+	JOB_FD_JOURNAL,
+	JOB_FD_LOCK,
+};
+
+/* Sends one packet. 0, -EAGAIN (a non-blocking socket is full), -errno. The descriptors
+ * stay the caller's. */
+int job_send(int sock, struct str text, const int *fds, size_t n);
+/* Receives one packet; text is reset first. Octets; 0: the other side is gone; -EAGAIN;
+ * -errno. Descriptors go to fds (JOB_FDS_MAX; the rest -1), close-on-exec, owned by the
+ * caller. */
+ssize_t job_recv(int sock, struct buf *text, int fds[static JOB_FDS_MAX]);
+
+/* A record taken apart; borrowed from the line. */
+struct job_record {
+	struct str verb;
+	struct id id; /* of those that have one */
+	uint32_t due;
+	struct str rest; /* what follows */
+};
+/* Takes a line apart. False: malformed. Input may be hostile (a push is exposed). */
+bool job_parse(struct str line, struct job_record *ret);
+
+#endif

@@ -1,0 +1,364 @@
+#include "prog/sched.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "prog/apply.h"
+#include "prog/start.h"
+#include "spool/journal.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	BACKOFF_FIRST = 5, /* seconds to the second try of a host that is down */
+	BACKOFF_MAX = 600,
+	BACKOFF_LOGIN_FIRST = 60, /* when it refused our login */
+	BACKOFF_LOGIN_MAX = 3600,
+	POKE_EVERY = 60,
+	REAP_WAIT_MS = 2000,
+	CRASHES_MAX = 3, /* of push with one and the same message: it goes to bad/ */
+};
+
+int route_open(struct route *r, const struct sched *s, const struct smarthost *h)
+{
+	*r = (struct route){ .host = h, .sock = -1, .window = ROUTE_JOBS_MAX };
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+		r->job[i].dsn = -1;
+	return queue_open(&r->queue, s->spool, h->name);
+}
+
+void route_close(struct route *r)
+{
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+		job_clear(&r->job[i]);
+	cleanup_fd(&r->sock);
+	r->sock = -1;
+	queue_close(&r->queue);
+	buf_free(&r->why);
+}
+
+static void route_down(struct route *r, struct str why, int64_t now)
+{
+	bool login = str_starts(why, STR("AUTH ")); /* the stage's name comes first */
+	int64_t first = login ? BACKOFF_LOGIN_FIRST : BACKOFF_FIRST;
+	int64_t max = login ? BACKOFF_LOGIN_MAX : BACKOFF_MAX, wait = first;
+	_cleanup_buf_ struct buf line = BUF_INIT;
+	struct str rest = why, stage = STR(""), code = STR("");
+
+	for (unsigned i = 0; i < r->step && wait < max; i++)
+		wait *= 2;
+	wait = wait < max ? wait : max;
+	if (r->step == 0 || r->state != ROUTE_DOWN)
+		r->down_since = r->step == 0 ? now : r->down_since;
+	r->step++;
+	r->state = ROUTE_DOWN;
+	r->next_try = now + wait;
+	buf_reset(&r->why);
+	buf_str(&r->why, str_head(why, 400));
+	str_cut(&rest, ' ', &stage);
+	str_cut(&rest, ' ', &code);
+	log_value(&line, "route", str_z(r->queue.route));
+	log_value(&line, "stage", stage);
+	log_value(&line, "code", code);
+	log_value(&line, "text", rest.p ? rest : STR(""));
+	log_line(LOG_LEVEL_WARNING, "host-down%s next=%llds", line.p, (long long)wait);
+	queue_idle(&r->queue);
+}
+
+static void route_up(struct route *r, struct str facts)
+{
+	log_line(r->step ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "host-up route=%s %.*s",
+	         r->queue.route, (int)facts.n, facts.p);
+	r->step = 0;
+	buf_reset(&r->why);
+}
+
+static struct job *job_of(struct route *r, const struct job_record *rec)
+{
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+		if (r->job[i].used && r->job[i].place.due == rec->due &&
+		    id_cmp(&r->job[i].place.id, &rec->id) == 0)
+			return &r->job[i];
+	return NULL;
+}
+
+static void job_settled(struct route *r, struct job *j)
+{
+	job_clear(j);
+	r->in_hand--;
+	r->settled++;
+	r->crashes = 0;
+	r->window = ROUTE_JOBS_MAX;
+}
+
+static void log_of_push(struct str rest)
+{
+	_cleanup_buf_ struct buf clean = BUF_INIT;
+	enum log_level level = LOG_LEVEL_INFO;
+	struct str letter = STR("");
+
+	str_cut(&rest, ' ', &letter);
+	if (str_eq(letter, STR("a")))
+		level = LOG_LEVEL_ALERT;
+	else if (str_eq(letter, STR("w")))
+		level = LOG_LEVEL_WARNING;
+	else if (str_eq(letter, STR("d")))
+		level = LOG_LEVEL_DEBUG;
+	/* Values are escaped already; a push that was taken over gets no control bytes
+	 * in. */
+	for (size_t i = 0; i < rest.n; i++)
+		buf_c(&clean, (unsigned char)rest.p[i] < 0x20 || rest.p[i] == 0x7f
+		                  ? '?'
+		                  : rest.p[i]);
+	if (clean.n)
+		log_line(level, "%s", clean.p);
+}
+
+static void hear_line(struct route *r, const struct sched *s, struct str line, int *fd,
+                      int64_t now)
+{
+	struct job_record rec;
+	struct job *j;
+
+	if (!job_parse(line, &rec)) {
+		log_line(LOG_LEVEL_ALERT, "push-protocol route=%s", r->queue.route);
+		return;
+	}
+	if (str_eq(rec.verb, STR("log"))) {
+		log_of_push(rec.rest);
+	} else if (str_eq(rec.verb, STR("up"))) {
+		route_up(r, rec.rest);
+	} else if (str_eq(rec.verb, STR("host"))) {
+		route_down(r, rec.rest, now);
+	} else if ((j = job_of(r, &rec))) {
+		if (job_take(j, &rec, fd) && job_apply(j, &r->queue, s->spool, &rec, now))
+			job_settled(r, j);
+	}
+}
+
+/* Push closed its end: it is leaving. One that does not is ended. */
+static int reap(pid_t pid)
+{
+	int status = 0;
+
+	for (int i = 0; i < REAP_WAIT_MS / 10; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		poll(NULL, 0, 10);
+	}
+	kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+/* Push has left: what it had in hand and the journal does not settle was not tried. */
+static void run_ended(struct route *r, const struct sched *s, int64_t now)
+{
+	int status;
+	unsigned left = r->in_hand;
+	struct job *only = NULL;
+
+	close(r->sock);
+	r->sock = -1;
+	status = reap(r->pid);
+	r->pid = 0;
+	if (left == 1)
+		for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+			if (r->job[i].used)
+				only = &r->job[i];
+	if (r->state == ROUTE_AT_WORK && WIFSIGNALED(status) &&
+	    WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM && only &&
+	    ++r->crashes >= CRASHES_MAX) {
+		log_line(LOG_LEVEL_ALERT,
+		         "bad id=%s why=\"push died of it %u times, signal %d\"",
+		         only->place.id.c, r->crashes, WTERMSIG(status));
+		queue_put_aside(&r->queue, &only->place, s->spool->bad);
+		r->crashes = 0;
+	}
+	journal_apply(s->spool, &r->journal, now);
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+		job_clear(&r->job[i]);
+	r->in_hand = 0;
+	queue_sync(&r->queue);
+	journal_remove(s->spool, &r->journal);
+	if (r->state == ROUTE_AT_WORK) {
+		r->state = ROUTE_READY;
+		if (status != 0)
+			log_line(LOG_LEVEL_ALERT,
+			         "push-died route=%s status=%d in-hand=%u",
+			         r->queue.route, status, left);
+		/* One at a time from now on, to find out which message it dies of. */
+		if (status != 0 && left)
+			r->window = 1;
+		if (left && r->settled == 0)
+			route_down(r, STR("push 0 mailchute-push left without a result"), now);
+	}
+	if (r->state == ROUTE_READY && left)
+		queue_rewind(&r->queue, false);
+}
+
+void route_hear(struct route *r, const struct sched *s, int64_t now)
+{
+	_cleanup_buf_ struct buf packet = BUF_INIT;
+	int fds[JOB_FDS_MAX];
+	ssize_t n;
+
+	while ((n = job_recv(r->sock, &packet, fds)) > 0) {
+		struct str rest = buf_view(&packet), line;
+
+		while (rest.n && str_cut(&rest, '\n', &line))
+			if (line.n)
+				hear_line(r, s, line, &fds[0], now);
+		for (size_t i = 0; i < JOB_FDS_MAX; i++)
+			cleanup_fd(&fds[i]);
+	}
+	if (n == 0 || (n < 0 && n != -EAGAIN))
+		run_ended(r, s, now);
+}
+
+/* Gives one message to push. False: push cannot take more now. */
+static bool job_give(struct route *r, const struct place *p)
+{
+	char text[64];
+	int fds[2] = { -1, -1 }, e;
+	struct job *j = NULL;
+
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
+		if (r->job[i].used && id_cmp(&r->job[i].place.id, &p->id) == 0)
+			return true; /* in hand already */
+		if (!r->job[i].used && !j)
+			j = &r->job[i];
+	}
+	e = queue_get(&r->queue, p, &fds[0], &fds[1]);
+	if (e == -ENOENT || !j)
+		return true;
+	if (e < 0) {
+		log_line(LOG_LEVEL_ALERT, "unreadable id=%s why=\"%s\"", p->id.c,
+		         strerror(-e));
+		return true;
+	}
+	snprintf(text, sizeof(text), "job %s %08x%s\n", p->id.c, p->due,
+	         fds[1] >= 0 ? " note" : "");
+	e = job_send(r->sock, str_z(text), fds, fds[1] >= 0 ? 2 : 1);
+	*j = (struct job){ .place = *p, .used = e == 0, .noted = fds[1] >= 0, .dsn = -1 };
+	r->in_hand += e == 0;
+	close(fds[0]);
+	cleanup_fd(&fds[1]);
+	return e == 0;
+}
+
+void route_work(struct route *r, const struct sched *s, int64_t now)
+{
+	struct place p;
+
+	if (s->leaving || r->stopping)
+		return;
+	if (r->state == ROUTE_DOWN && now >= r->next_try) {
+		r->state = ROUTE_READY;
+		queue_rewind(&r->queue, false);
+	}
+	if (r->state == ROUTE_DOWN)
+		return;
+	while (r->in_hand < r->window &&
+	       queue_next(&r->queue, now, r->host->retry_max, &p)) {
+		if (r->state == ROUTE_READY) {
+			r->last_try = now;
+			if (push_start(r, s) < 0) {
+				route_down(r,
+				           STR("push 0 mailchute-push cannot be started"),
+				           now);
+				return;
+			}
+			r->state = ROUTE_AT_WORK;
+			r->settled = 0;
+		}
+		if (!job_give(r, &p)) {
+			queue_rewind(&r->queue, r->queue.all);
+			return;
+		}
+	}
+	if (r->in_hand == 0)
+		queue_idle(&r->queue);
+}
+
+void route_news(struct route *r)
+{
+	if (r->state != ROUTE_DOWN)
+		queue_news(&r->queue);
+}
+
+void route_try_now(struct route *r, int64_t now, bool all)
+{
+	if (!all && (now - r->last_try < POKE_EVERY && now >= r->last_try))
+		return;
+	if (!all && str_starts(buf_view(&r->why), STR("AUTH ")))
+		return;
+	if (r->state == ROUTE_DOWN)
+		r->state = ROUTE_READY;
+	if (all)
+		r->step = 0;
+	queue_rewind(&r->queue, all);
+}
+
+void route_reload(struct route *r, const struct smarthost *h, int64_t now)
+{
+	r->host = h;
+	if (r->state == ROUTE_AT_WORK) {
+		job_send(r->sock, STR("stop\n"), NULL, 0);
+		r->stopping = true;
+	}
+	route_try_now(r, now, true);
+}
+
+int64_t route_next(struct route *r, int64_t now)
+{
+	if (r->state == ROUTE_DOWN)
+		/* A clock that was set back must not make the wait longer. */
+		return r->next_try > now + BACKOFF_LOGIN_MAX ? now : r->next_try;
+	if (r->state == ROUTE_AT_WORK && r->in_hand == r->window)
+		return -1;
+	return queue_next_due(&r->queue, now, r->host->retry_max);
+}
+
+void route_replay(struct route *r, const struct sched *s, int64_t now)
+{
+	struct id id;
+
+	while (journal_find(s->spool, r->pid ? &r->journal : NULL, &id)) {
+		journal_apply(s->spool, &id, now);
+		queue_sync(&r->queue);
+		journal_remove(s->spool, &id);
+	}
+}
+
+void route_state_print(const struct route *r, struct buf *b)
+{
+	if (r->step == 0)
+		return;
+	buf_fmt(b, "down %s %lld %lld %u %s\n", r->queue.route, (long long)r->down_since,
+	        (long long)r->next_try, r->step, r->why.n ? r->why.p : "-");
+}
+
+void route_state_take(struct route *r, struct str line, int64_t now)
+{
+	struct str f[4] = { STR(""), STR(""), STR(""), STR("") }, verb = STR("");
+	uint64_t since, next, step;
+
+	str_cut(&line, ' ', &verb);
+	for (size_t i = 0; i < ARRAY_LEN(f); i++)
+		str_cut(&line, ' ', &f[i]);
+	if (!str_eq(verb, STR("down")) || !str_eq(f[0], str_z(r->queue.route)) ||
+	    !str_u64(f[1], &since) || !str_u64(f[2], &next) || !str_u64(f[3], &step))
+		return;
+	if ((int64_t)next <= now || (int64_t)next > now + BACKOFF_LOGIN_MAX)
+		return;
+	r->state = ROUTE_DOWN;
+	r->down_since = (int64_t)since;
+	r->next_try = (int64_t)next;
+	r->step = (unsigned)(step < 32 ? step : 32);
+	buf_reset(&r->why);
+	buf_str(&r->why, line.p ? line : STR("-"));
+}

@@ -1,0 +1,504 @@
+#include "prog/sm_input.h"
+#include "base/clock.h"
+#include "mail/head.h"
+#include "spool/drop.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum {
+	HINT_MAX = 64,     /* octets of $LOGNAME: longer ones are no login */
+	NAME_LINE_MAX = 998, /* octets without a colon that still may be a field's name */
+};
+
+/* ---- source ---- */
+
+/* Waits until fd can be read from. 0, -ECANCELED, -ETIME or -errno. */
+static int source_wait(const struct sm_source *s)
+{
+	struct pollfd p[] = { { .fd = s->fd, .events = POLLIN },
+		              { .fd = s->stop_fd, .events = POLLIN } };
+
+	for (;;) {
+		int64_t left = s->deadline ? s->deadline - clock_ms() : -1;
+		int r;
+
+		if (s->deadline && left <= 0)
+			return -ETIME;
+		r = poll(p, ARRAY_LEN(p), (int)left);
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r <= 0)
+			continue;
+		return p[1].revents ? -ECANCELED : 0;
+	}
+}
+
+static ssize_t source_take(const struct sm_source *s, char *p, size_t n)
+{
+	bool wait = s->stop_fd >= 0;
+
+	for (;;) {
+		ssize_t r;
+		int e = wait ? source_wait(s) : 0;
+
+		if (e < 0)
+			return e;
+		r = read(s->fd, p, n);
+		if (r >= 0)
+			return r;
+		if (errno != EINTR && errno != EAGAIN)
+			return -errno;
+		wait |= errno == EAGAIN; /* somebody made it non-blocking */
+	}
+}
+
+/* Length of a lone dot, or of its beginning, at the end of s; 0: there is none. */
+static size_t dot_tail(struct str s, bool in_line)
+{
+	static const struct str tails[] = {
+		{ ".", 1 }, { ".\n", 2 }, { ".\r", 2 }, { ".\r\n", 3 }
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(tails); i++) {
+		struct str t = tails[i];
+
+		if (s.n < t.n || !str_eq(str_from(s, s.n - t.n), t))
+			continue;
+		if (s.n == t.n ? !in_line : s.p[s.n - t.n - 1] == '\n')
+			return t.n;
+	}
+	return 0;
+}
+
+/* Where the first line that is only a dot begins; s.n: there is none. */
+static size_t dot_line(struct str s, bool in_line)
+{
+	size_t at = 0;
+
+	if (in_line) {
+		ptrdiff_t lf = str_chr(s, '\n');
+
+		at = lf < 0 ? s.n : (size_t)lf + 1;
+	}
+	while (at < s.n) {
+		struct str line = str_from(s, at);
+		ptrdiff_t lf = str_chr(line, '\n');
+
+		if (lf < 0)
+			break;
+		line = str_head(line, (size_t)lf + 1);
+		if (str_eq(line, STR(".\n")) || str_eq(line, STR(".\r\n")))
+			return at;
+		at += line.n;
+	}
+	return s.n;
+}
+
+static void source_hold(struct sm_source *s, struct str tail)
+{
+	if (tail.n)
+		memcpy(s->held, tail.p, tail.n);
+	s->held_n = tail.n;
+}
+
+/* What of n bytes, the held ones in front, may be given on now. */
+static size_t source_cut(struct sm_source *s, struct str all)
+{
+	size_t tail;
+
+	if (s->terminal) {
+		size_t at = dot_line(all, s->in_line);
+
+		if (at < all.n) {
+			s->ended = true;
+			return at;
+		}
+	}
+	tail = dot_tail(all, s->in_line);
+	source_hold(s, str_from(all, all.n - tail));
+	if (all.n)
+		s->in_line = tail == 0 && all.p[all.n - 1] != '\n';
+	return all.n - tail;
+}
+
+ssize_t sm_source_read(struct sm_source *s, char *p, size_t n)
+{
+	while (!s->ended) {
+		size_t held = s->held_n;
+		ssize_t r;
+
+		memcpy(p, s->held, held);
+		r = source_take(s, p + held, n - held);
+		if (r < 0)
+			return r;
+		if (r > 0) {
+			size_t give = (size_t)r + held;
+
+			if (s->dot_ends)
+				give = source_cut(s, (struct str){ p, give });
+			if (give)
+				return (ssize_t)give;
+			continue;
+		}
+		s->ended = true;
+		/* ".\r" is no line end: not a lone dot after all. */
+		if (held == 2 && s->held[1] == '\r')
+			return (ssize_t)held;
+	}
+	return 0;
+}
+
+/* ---- header ---- */
+
+/* Is it known where the header ends? A first line (of the body) that has no end yet and no
+ * colon might be a field's name: a program may send megabytes of base64 as one line. */
+static bool head_found(struct sm_head *h)
+{
+	struct str last;
+
+	h->header = head_length(h->text, h->complete, &h->empty);
+	if (h->complete || h->header < h->text.n || h->empty)
+		return true;
+	last = str_from(h->text, (size_t)(str_rchr(h->text, '\n') + 1));
+	if (last.n <= NAME_LINE_MAX || ascii_space(last.p[0]) || str_chr(last, ':') >= 0 ||
+	    str_starts(last, STR("From ")) || str_starts(last, STR(">From ")))
+		return false;
+	h->header = h->text.n - last.n;
+	return true;
+}
+
+static int head_grow(struct sm_source *s, struct sm_head *h)
+{
+	/* Twice as much every time: head_length() begins anew. */
+	size_t want = h->big.n * 2;
+
+	if (h->big.n > HEAD_MAX)
+		return -EFBIG;
+	while (h->big.n < want && !h->complete) {
+		size_t room = want - h->big.n;
+		ssize_t r;
+
+		if (room < SM_BLOCK_MIN)
+			room = SM_BLOCK_MIN;
+		r = sm_source_read(s, buf_room(&h->big, room), room);
+		if (r < 0)
+			return (int)r;
+		h->big.n += (size_t)r;
+		h->complete = r == 0;
+	}
+	h->text = buf_view(&h->big);
+	return 0;
+}
+
+int sm_head_read(struct sm_source *s, char *block, size_t n, struct sm_head *ret)
+{
+	struct sm_head h = { .big = BUF_INIT };
+	size_t got = 0;
+
+	while (n - got >= SM_BLOCK_MIN && !h.complete) {
+		ssize_t r = sm_source_read(s, block + got, n - got);
+
+		if (r < 0)
+			return (int)r;
+		got += (size_t)r;
+		h.complete = r == 0;
+	}
+	h.text = (struct str){ block, got };
+	while (!head_found(&h)) {
+		int e;
+
+		if (h.big.n == 0)
+			buf_str(&h.big, h.text);
+		e = head_grow(s, &h);
+		if (e < 0) {
+			buf_free(&h.big);
+			return e;
+		}
+	}
+	if (h.header > HEAD_MAX) {
+		buf_free(&h.big);
+		return -EFBIG;
+	}
+	*ret = h;
+	return 0;
+}
+
+enum field { FIELD_OTHER, FIELD_RCPT, FIELD_RESENT_RCPT };
+
+static enum field field_kind(struct str name, bool *ret_blind)
+{
+	static const struct {
+		struct str name;
+		enum field kind;
+		bool blind;
+	} fields[] = {
+		{ { "To", 2 }, FIELD_RCPT, false },
+		{ { "Cc", 2 }, FIELD_RCPT, false },
+		{ { "Bcc", 3 }, FIELD_RCPT, true },
+		{ { "Resent-To", 9 }, FIELD_RESENT_RCPT, false },
+		{ { "Resent-Cc", 9 }, FIELD_RESENT_RCPT, false },
+		{ { "Resent-Bcc", 10 }, FIELD_RESENT_RCPT, true },
+	};
+
+	*ret_blind = false;
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		if (str_ieq(name, fields[i].name)) {
+			*ret_blind = fields[i].blind;
+			return fields[i].kind;
+		}
+	}
+	return FIELD_OTHER;
+}
+
+static bool has_resent(struct str header)
+{
+	struct head_field f;
+	bool blind;
+
+	while (head_next(&header, &f))
+		if (field_kind(f.name, &blind) == FIELD_RESENT_RCPT)
+			return true;
+	return false;
+}
+
+int sm_head_rcpts(struct str header, struct sm_rcpts *r, struct buf *ret_why)
+{
+	enum field wanted = has_resent(header) ? FIELD_RESENT_RCPT : FIELD_RCPT;
+	struct head_field f;
+	struct str bad;
+	bool blind;
+
+	while (head_next(&header, &f)) {
+		if (field_kind(f.name, &blind) != wanted ||
+		    sm_rcpts_add(r, f.body, &bad))
+			continue;
+		if (bad.n) {
+			buf_str(ret_why, f.name);
+			buf_z(ret_why, ": not a recipient: ");
+			sm_quote(ret_why, bad);
+		} else {
+			buf_fmt(ret_why, "more than %d recipients", ENVELOPE_RCPT_MAX);
+		}
+		return EX_DATAERR;
+	}
+	return 0;
+}
+
+void sm_head_print(struct buf *b, struct str header)
+{
+	struct str rest = header;
+	const char *done = header.p;
+	struct head_field f;
+	bool blind;
+
+	while (head_next(&rest, &f)) {
+		field_kind(f.name, &blind);
+		if (!blind)
+			continue;
+		buf_add(b, done, (size_t)(f.raw.p - done));
+		done = f.raw.p + f.raw.n;
+	}
+	if (header.n)
+		buf_add(b, done, (size_t)(header.p + header.n - done));
+}
+
+/* ---- storing ---- */
+
+static int fail(struct buf *why, int code, const char *what, const char *path, int e)
+{
+	buf_z(why, what);
+	if (path)
+		sm_quote(why, str_z(path));
+	if (e < 0)
+		buf_fmt(why, ": %s", strerror(-e));
+	return code;
+}
+
+static int fail_read(struct buf *why, int e)
+{
+	if (e == -ECANCELED)
+		return fail(why, EX_TEMPFAIL, "ended by a signal, nothing is stored",
+		            NULL, 0);
+	if (e == -ETIME)
+		return fail(why, EX_TEMPFAIL, "standard input took too long", NULL, 0);
+	return fail(why, EX_IOERR, "cannot read standard input", NULL, e);
+}
+
+/* $LOGNAME is anybody's to set: a hint for people, where the uid has no name. */
+static struct str login_hint(void)
+{
+	static const char *const names[] = { "LOGNAME", "USER" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct str v = str_z(getenv(names[i]));
+
+		if (v.n && v.n <= HINT_MAX && envelope_value_ok(v))
+			return v;
+	}
+	return STR_NONE;
+}
+
+static void print_envelope(struct buf *b, const struct sm_args *a)
+{
+	_cleanup_buf_ struct buf rcpts = BUF_INIT;
+	struct envelope e = { .hint = login_hint(),
+		              .full_name = a->full_name,
+		              .ret = a->ret,
+		              .envid = a->envid,
+		              .has_sender = a->has_sender,
+		              .sender = buf_view(&a->sender),
+		              .rcpts = a->rcpts.n };
+
+	for (size_t i = 0; i < a->rcpts.n; i++) {
+		struct env_rcpt r = { .addr = sm_rcpts_at(&a->rcpts, i),
+			              .notify = buf_view(&a->notify) };
+
+		buf_add(&rcpts, &r, sizeof(r));
+	}
+	e.rcpt = (void *)rcpts.p;
+	envelope_print_drop(b, &e);
+}
+
+/* Holds back, until the exit, the signals that would end this process and leave its file;
+ * SIGXFSZ and SIGPIPE are then errors of write(2). */
+static void block_signals(sigset_t *ret_ending)
+{
+	static const int ending[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM,
+		                      SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
+	sigset_t all;
+
+	sigemptyset(ret_ending);
+	for (size_t i = 0; i < ARRAY_LEN(ending); i++)
+		sigaddset(ret_ending, ending[i]);
+	all = *ret_ending;
+	sigaddset(&all, SIGXFSZ);
+	sigaddset(&all, SIGPIPE);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+}
+
+/* A descriptor that tells of one of them; nohup's caller does not want to hear of SIGHUP.
+ */
+static int open_stop(sigset_t *ending)
+{
+	for (int i = 1; i < NSIG; i++) {
+		struct sigaction was;
+
+		if (sigismember(ending, i) == 1 && sigaction(i, NULL, &was) == 0 &&
+		    was.sa_handler == SIG_IGN)
+			sigdelset(ending, i);
+	}
+	return signalfd(-1, ending, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Writes what there is so far: front (envelope and header) and the body's beginning,
+ * which may stand in the block. */
+static int store_front(struct drop *d, struct str front, struct str body, char *block,
+                       size_t n)
+{
+	int e;
+
+	/* One write(2), and no memory, for most messages. */
+	if (front.n <= n && body.n <= n - front.n) {
+		if (body.n)
+			memmove(block + front.n, body.p, body.n);
+		memcpy(block, front.p, front.n);
+		return drop_write(d, block, front.n + body.n);
+	}
+	e = drop_write(d, front.p, front.n);
+	return e == 0 && body.n ? drop_write(d, body.p, body.n) : e;
+}
+
+/* The rest of a message that did not fit the block: now there is a file, and nobody may
+ * leave it behind. */
+static int store_rest(struct sm_source *s, struct drop *d, char *block, size_t n,
+                      sigset_t *ending, struct buf *why)
+{
+	_cleanup_fd_ int stop = open_stop(ending);
+
+	if (stop < 0)
+		return fail(why, EX_TEMPFAIL, "cannot watch for signals", NULL, -errno);
+	s->stop_fd = stop;
+	s->deadline = clock_ms() + INT64_C(3600000) * SM_WRITER_HOURS;
+	for (;;) {
+		ssize_t r = sm_source_read(s, block, n);
+		int e;
+
+		if (r < 0)
+			return fail_read(why, (int)r);
+		if (r == 0)
+			return 0;
+		e = drop_write(d, block, (size_t)r);
+		if (e < 0)
+			return fail(why, EX_TEMPFAIL, "cannot write the message", NULL,
+			            e);
+	}
+}
+
+/* Finds the recipients and prints what goes in front of the body. */
+static int frame(const struct sm_head *h, struct sm_args *args, struct buf *front,
+                 struct buf *why)
+{
+	struct str header = str_head(h->text, h->header);
+
+	if (args->take_from_header) {
+		int e = sm_head_rcpts(header, &args->rcpts, why);
+
+		if (e != 0)
+			return e;
+	}
+	if (args->rcpts.n == 0)
+		return fail(why, EX_USAGE, "no recipients", NULL, 0);
+	print_envelope(front, args);
+	if (front->n > ENVELOPE_MAX)
+		return fail(why, EX_DATAERR, "the recipients' addresses are too long",
+		            NULL, 0);
+	sm_head_print(front, header);
+	return 0;
+}
+
+int sm_submit(struct sm_source *s, struct sm_args *args, const char *spool, char *block,
+              size_t n, struct buf *ret_why)
+{
+	_cleanup_buf_ struct buf front = BUF_INIT;
+	struct sm_head h = { .big = BUF_INIT };
+	struct drop d = DROP_INIT;
+	sigset_t ending;
+	int e = sm_head_read(s, block, n, &h);
+
+	if (e == -EFBIG)
+		return fail(ret_why, EX_DATAERR, "the header is longer than 16 MiB", NULL,
+		            0);
+	if (e < 0)
+		return fail_read(ret_why, e);
+	e = frame(&h, args, &front, ret_why);
+	if (e == 0) {
+		block_signals(&ending);
+		e = drop_begin(&d, spool);
+		if (e < 0)
+			e = fail(ret_why, EX_TEMPFAIL,
+			         "cannot create a file in the spool ", spool, e);
+	}
+	if (e == 0) {
+		e = store_front(&d, buf_view(&front), str_from(h.text, h.header), block,
+		                n);
+		if (e < 0)
+			e = fail(ret_why, EX_TEMPFAIL, "cannot write the message", NULL,
+			         e);
+	}
+	buf_free(&h.big);
+	if (e == 0 && !h.complete)
+		e = store_rest(s, &d, block, n, &ending, ret_why);
+	if (e == 0) {
+		e = drop_commit(&d);
+		if (e < 0)
+			e = fail(ret_why, EX_TEMPFAIL, "cannot commit the message", NULL,
+			         e);
+	}
+	if (e != 0)
+		drop_abort(&d);
+	return e;
+}

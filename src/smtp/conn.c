@@ -1,0 +1,231 @@
+#include "smtp/conn.h"
+#include "base/clock.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <unistd.h>
+
+enum { READ_BLOCK = 16384, READS_A_STEP = 8 };
+
+size_t conn_unsent(const struct conn *c)
+{
+	return c->out.n - c->out_at;
+}
+
+void conn_close(struct conn *c)
+{
+	if (c->tls)
+		gnutls_deinit(c->tls);
+	if (c->fd >= 0)
+		close(c->fd);
+	/* Passwords go through out. */
+	if (c->out.cap)
+		explicit_bzero(c->out.p, c->out.cap);
+	buf_free(&c->in);
+	buf_free(&c->out);
+	*c = (struct conn){ .fd = -1, .cancel_fd = -1 };
+}
+
+/* Milliseconds from now to t, as poll(2) takes them. */
+static int span(int64_t t, int64_t now)
+{
+	if (t <= now)
+		return 0;
+	return t - now > INT_MAX ? INT_MAX : (int)(t - now);
+}
+
+/* The earliest end that holds now. */
+static int64_t end_of(const struct conn *c, int64_t deadline)
+{
+	int64_t end = deadline < c->session_end ? deadline : c->session_end;
+
+	return c->cancel_end && c->cancel_end < end ? c->cancel_end : end;
+}
+
+int conn_wait(struct conn *c, short events, int64_t deadline)
+{
+	for (;;) {
+		struct pollfd p[2] = { { .fd = c->fd, .events = events },
+			               { .fd = c->cancel_end ? -1 : c->cancel_fd,
+			                 .events = POLLRDHUP } };
+		int64_t now = clock_ms(), end = end_of(c, deadline);
+		int n = poll(p, 2, span(end, now));
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0 && p[1].revents) {
+			c->cancel_end = clock_ms() + c->cancel_ms;
+			if (events & POLLOUT)
+				return -ECANCELED;
+		}
+		if (n > 0 && p[0].revents)
+			return 0;
+		if (n <= 0 && clock_ms() >= end)
+			return c->cancel_end ? -ECANCELED : -ETIMEDOUT;
+	}
+}
+
+int conn_open(struct conn *c, const struct sockaddr *to, socklen_t to_len,
+              int64_t deadline)
+{
+	int on = 1, e = 0;
+	socklen_t n = sizeof(e);
+
+	c->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return -errno;
+	/* Best effort: whole groups are written at once anyway. */
+	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (connect(c->fd, to, to_len) == 0)
+		return 0;
+	if (errno != EINPROGRESS && errno != EINTR)
+		return -errno;
+	e = conn_wait(c, POLLOUT, deadline);
+	if (e < 0)
+		return e;
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &e, &n) < 0)
+		return -errno;
+	return -e;
+}
+
+/* One write to TLS. A record that did not fit is GnuTLS's to finish: it is asked again
+ * without data, so that the buffer may move meanwhile. */
+static ssize_t tls_write(struct conn *c)
+{
+	ssize_t n = c->tls_retry ? gnutls_record_send(c->tls, NULL, 0)
+	                         : gnutls_record_send(c->tls, c->out.p + c->out_at,
+	                                              conn_unsent(c));
+
+	if (n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED) {
+		c->tls_retry = 1;
+		errno = EAGAIN;
+		return -1;
+	}
+	c->tls_retry = 0;
+	if (n < 0)
+		errno = n == GNUTLS_E_PUSH_ERROR ? EPIPE : EPROTO;
+	return n < 0 ? -1 : n;
+}
+
+/* Writes what the kernel takes. True when something moved. */
+static bool write_some(struct conn *c)
+{
+	bool moved = false;
+
+	while (!c->write_error && conn_unsent(c)) {
+		ssize_t n = c->tls ? tls_write(c)
+		                   : send(c->fd, c->out.p + c->out_at, conn_unsent(c),
+		                          MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return moved;
+		moved = true;
+		if (n < 0) {
+			c->write_error = errno;
+			return moved;
+		}
+		c->moved = clock_ms();
+		c->out_at += (size_t)n;
+		if (conn_unsent(c) == 0) {
+			buf_reset(&c->out);
+			c->out_at = 0;
+		}
+	}
+	return moved;
+}
+
+/* One read. Octets; 0 at the end (c->eof); -1: nothing there now. */
+static ssize_t read_one(struct conn *c)
+{
+	char *to = buf_room(&c->in, READ_BLOCK);
+	ssize_t n;
+
+	if (!c->tls) {
+		n = recv(c->fd, to, READ_BLOCK, 0);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return -1;
+	} else {
+		n = gnutls_record_recv(c->tls, to, READ_BLOCK);
+		/* TLS 1.2 may ask to negotiate again: not followed, as RFC 5246 allows.
+		 */
+		if (n < 0 && !gnutls_error_is_fatal((int)n))
+			return -1;
+		if (n < 0)
+			c->tls_error = (int)n;
+	}
+	if (n <= 0) {
+		c->eof = true;
+		return 0;
+	}
+	c->in.n += (size_t)n;
+	c->in.p[c->in.n] = '\0';
+	return n;
+}
+
+static bool read_some(struct conn *c)
+{
+	bool moved = false;
+
+	for (int i = 0; i < READS_A_STEP && !c->eof; i++) {
+		if (c->in.n + READ_BLOCK > CONN_IN_MAX)
+			return moved;
+		if (read_one(c) < 0)
+			return moved;
+		moved = true;
+	}
+	return moved;
+}
+
+int conn_step(struct conn *c, int64_t deadline)
+{
+	for (;;) {
+		bool writing = conn_unsent(c) && !c->write_error;
+		int e = 0;
+
+		if (c->eof)
+			return -ECONNRESET;
+		if (writing && c->cancel_end)
+			return -ECANCELED;
+		if (!c->tls || gnutls_record_check_pending(c->tls) == 0)
+			e = conn_wait(c, (short)(POLLIN | (writing ? POLLOUT : 0)),
+			              deadline);
+		if (e < 0)
+			return e;
+		/* What came in is looked at before anything more goes out: a reply that
+		 * is there before its command is out of step. */
+		if (read_some(c) || write_some(c))
+			return 0;
+		/* A record half read is no octet: only the deadline ends that. */
+		if (clock_ms() >= end_of(c, deadline))
+			return c->cancel_end ? -ECANCELED : -ETIMEDOUT;
+	}
+}
+
+void conn_literal(const struct conn *c, struct buf *b)
+{
+	struct sockaddr_storage s = { .ss_family = AF_UNSPEC };
+	struct sockaddr_in6 six;
+	struct sockaddr_in four;
+	socklen_t n = sizeof(s);
+	char text[INET6_ADDRSTRLEN] = "127.0.0.1";
+	bool is_six = false;
+
+	if (getsockname(c->fd, (struct sockaddr *)&s, &n) < 0)
+		s.ss_family = AF_UNSPEC;
+	memcpy(&six, &s, sizeof(six));
+	memcpy(&four, &s, sizeof(four));
+	if (s.ss_family == AF_INET) {
+		inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text));
+	} else if (s.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six.sin6_addr)) {
+		inet_ntop(AF_INET, &six.sin6_addr.s6_addr[12], text, sizeof(text));
+	} else if (s.ss_family == AF_INET6) {
+		is_six = true;
+		inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text));
+	}
+	buf_fmt(b, "[%s%s]", is_six ? "IPv6:" : "", text);
+}

@@ -1,0 +1,232 @@
+#include "spool/adopt.h"
+#include "base/io.h"
+#include "mail/envelope.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* One drop on its way through a batch. */
+struct taking {
+	struct adopted a;
+	int copy; /* descriptor of queue/new/t.<id>, not yet synced */
+	struct buf login;
+};
+
+/* Is this name in in/drop a message that can be taken? */
+static bool drop_ok(struct spool *s, const struct adopt_ops *ops, const char *name)
+{
+	const char *why = NULL;
+	struct stat st;
+
+	if (fstatat(s->drop, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	if (!S_ISREG(st.st_mode))
+		why = "not a regular file";
+	else if (st.st_uid != geteuid() && !(st.st_mode & S_IRGRP))
+		why = "not readable by the group";
+	else if (st.st_uid != geteuid() && st.st_gid != getegid())
+		why = "not of the spool's group";
+	if (why)
+		ops->junk(ops->arg, name, st.st_uid, why);
+	return !why;
+}
+
+/* Moves one drop where its owner cannot reach it. */
+static int drop_take(struct spool *s, struct taking *t)
+{
+	t->a.id = spool_new_id(s);
+	return spool_rename_new(s->drop, t->a.drop.c, s->taken, t->a.id.c);
+}
+
+/* Copies taken/<id> to queue/new/t.<id> behind the attested lines. */
+static int taken_copy(struct spool *s, const struct adopt_ops *ops, struct taking *t)
+{
+	_cleanup_fd_ int in =
+	    openat(s->taken, t->a.id.c,
+	           O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
+	_cleanup_buf_ struct buf head = BUF_INIT, name = BUF_INIT;
+	struct stat st;
+	int64_t n;
+	int e;
+
+	if (in < 0 && errno == EPERM)
+		in = openat(s->taken, t->a.id.c,
+		            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (in < 0)
+		return -errno;
+	if (fstat(in, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	t->a.uid = st.st_uid;
+	ops->who(ops->arg, st.st_uid, &t->login, &name);
+	envelope_print_attested(&head, st.st_uid, buf_view(&t->login), buf_view(&name),
+	                        st.st_mtime);
+	t->copy = spool_file_begin(s->new, &t->a.id);
+	if (t->copy < 0)
+		return t->copy;
+	e = io_write(t->copy, head.p, head.n);
+	if (e < 0)
+		return e;
+	n = io_copy(in, t->copy, NULL);
+	if (n < 0)
+		return (int)n;
+	t->a.size = n;
+	/* Start the writing now: the syncs of the batch then wait for one journal commit.
+	 */
+	sync_file_range(t->copy, 0, 0, SYNC_FILE_RANGE_WRITE);
+	return 0;
+}
+
+static int taken_commit(struct spool *s, struct taking *t)
+{
+	int e = spool_file_commit(s->new, &t->a.id, t->copy, false);
+
+	t->copy = -1;
+	return e == -EEXIST ? 0
+	                    : e; /* committed before a crash, the drop not yet removed */
+}
+
+static void taken_withdraw(struct spool *s, struct taking *t)
+{
+	spool_file_abort(s->new, &t->a.id, t->copy);
+	t->copy = -1;
+	unlinkat(s->new, t->a.id.c, 0);
+	s->taken_left = true;
+}
+
+/* The durable half of a batch: everything copied becomes visible, then the drops go. On
+ * failure all copies are withdrawn: the drops wait in taken/. */
+static int batch_commit(struct spool *s, const struct adopt_ops *ops, struct taking *t,
+                        size_t n)
+{
+	int e = 0;
+
+	for (size_t i = 0; i < n && e == 0; i++)
+		e = taken_commit(s, &t[i]);
+	if (e == 0 && fsync(s->new) < 0)
+		e = -errno;
+	for (size_t i = 0; i < n; i++) {
+		if (e < 0) {
+			taken_withdraw(s, &t[i]);
+			continue;
+		}
+		unlinkat(s->taken, t[i].a.id.c, 0);
+		s->taken_dirty = true;
+		t[i].a.login = buf_view(&t[i].login);
+		ops->adopted(ops->arg, &t[i].a);
+	}
+	return e < 0 ? e : (int)n;
+}
+
+static int name_cmp(const void *a, const void *b)
+{
+	return id_cmp(a, b);
+}
+
+/* Reads at most max ids of taken/ or (with ops) of in/drop, there passing over what is no
+ * message; sorted by age; *ret_more when there were others. */
+static size_t names_read(struct spool *s, const struct adopt_ops *ops, struct id *ids,
+                         size_t max, bool *ret_more)
+{
+	int fd =
+	    openat(ops ? s->drop : s->taken, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+	size_t n = 0;
+
+	*ret_more = false;
+	if (!d) {
+		cleanup_fd(&fd);
+		return 0;
+	}
+	while ((e = readdir(d))) {
+		if (!id_ok(e->d_name) || (ops && !drop_ok(s, ops, e->d_name)))
+			continue;
+		if (n == max) {
+			*ret_more = true;
+			break;
+		}
+		id_from(str_z(e->d_name), &ids[n++]);
+	}
+	closedir(d);
+	qsort(ids, n, sizeof(*ids), name_cmp);
+	return n;
+}
+
+/* Takes the names of one folder into the batch. Gives up a name that is no message any
+ * more; ends the batch at an error of ours. */
+static int batch_fill(struct spool *s, const struct adopt_ops *ops, bool leftovers,
+                      struct taking *batch, size_t *n, bool *ret_more)
+{
+	struct id ids[ADOPT_BATCH];
+	size_t names = names_read(s, leftovers ? NULL : ops, ids, ADOPT_BATCH, ret_more);
+
+	for (size_t i = 0; i < names && *n < ADOPT_BATCH; i++) {
+		struct taking *t = &batch[*n];
+		int e = 0;
+
+		*t = (struct taking){ .copy = -1, .login = BUF_INIT };
+		if (leftovers) {
+			t->a.id = ids[i];
+		} else {
+			t->a.drop = ids[i];
+			e = drop_take(s, t);
+		}
+		if (e < 0)
+			continue;
+		e = taken_copy(s, ops, t);
+		if (e == 0) {
+			(*n)++;
+			continue;
+		}
+		taken_withdraw(s, t);
+		buf_free(&t->login);
+		if (e != -EINVAL && e != -ELOOP && e != -ENXIO && e != -EACCES)
+			return e;
+		/* Swapped or closed to us while we looked: back to where its owner sees
+		 * it. */
+		ops->junk(ops->arg, t->a.id.c, 0, "changed while it was taken");
+		if (spool_rename_new(s->taken, t->a.id.c, s->drop, t->a.id.c) < 0)
+			unlinkat(s->taken, t->a.id.c, 0);
+	}
+	return 0;
+}
+
+void spool_recover(struct spool *s)
+{
+	int fd = openat(s->taken, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+
+	if (!d) {
+		cleanup_fd(&fd);
+		return;
+	}
+	if (fsync(s->new) == 0)
+		while ((e = readdir(d)))
+			if (id_ok(e->d_name) &&
+			    faccessat(s->new, e->d_name, F_OK, 0) == 0)
+				unlinkat(s->taken, e->d_name, 0);
+	closedir(d);
+}
+
+int spool_adopt(struct spool *s, const struct adopt_ops *ops, bool *ret_more)
+{
+	struct taking batch[ADOPT_BATCH];
+	size_t n = 0;
+	bool more = false, left = s->taken_left;
+	int e, done;
+
+	s->taken_left = false;
+	e = batch_fill(s, ops, left, batch, &n, &more);
+	if (left && more)
+		s->taken_left = true;
+	done = n ? batch_commit(s, ops, batch, n) : 0;
+	for (size_t i = 0; i < n; i++)
+		buf_free(&batch[i].login);
+	*ret_more = (more || left) && e == 0 && done >= 0;
+	return e < 0 ? e : done;
+}

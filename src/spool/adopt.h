@@ -1,0 +1,42 @@
+/*
+ * adopt.h - taking in what was dropped
+ *
+ * in/drop/<name> is renamed to in/taken/<id>, out of its owner's reach; copied behind the
+ * attested lines to queue/new/<id>; then removed. What is sent is the copy, so nobody can
+ * change it any more, and its size is true.
+ */
+#ifndef SPOOL_ADOPT_H
+#define SPOOL_ADOPT_H
+
+#include "spool/spool.h"
+
+struct adopted {
+	struct id id;   /* in queue/new */
+	struct id drop; /* the name it had in in/drop; empty: it was found in taken/ */
+	uid_t uid;
+	struct str login;
+	int64_t size;
+};
+struct adopt_ops {
+	/* Finds login and full name of a uid; may leave them empty. */
+	void (*who)(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name);
+	/* Told after the copy is durable and the drop is gone. */
+	void (*adopted)(void *arg, const struct adopted *a);
+	/* A name that is no message and stays where it is; why is a literal. */
+	void (*junk)(void *arg, const char *name, uid_t uid, const char *why);
+	void *arg;
+};
+enum { ADOPT_BATCH = 64 };
+/* Takes at most ADOPT_BATCH drops: each is renamed to taken/<id>, copied behind the
+ * attested lines to queue/new/<id>; the batch is synced; then the drops are removed.
+ * Returns how many were adopted; -ENOSPC or another -errno when that failed for one: what
+ * was taken before it is adopted, it and the rest wait. *ret_more: call again soon. Names
+ * and contents are hostile; contents are copied, never looked at. */
+int spool_adopt(struct spool *s, const struct adopt_ops *ops, bool *ret_more);
+
+/* After a crash, before anything is delivered: a drop in taken/ whose copy is complete in
+ * queue/new (it is complete when it has its name) is removed. What is left there has no
+ * copy: spool_adopt() takes it first. */
+void spool_recover(struct spool *s);
+
+#endif

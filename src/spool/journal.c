@@ -1,0 +1,130 @@
+#include "spool/journal.h"
+#include "base/io.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define FIRST_LINE STR("mailchute-run 1 ")
+
+int journal_create(struct spool *s, const struct id *run, const char *route)
+{
+	_cleanup_buf_ struct buf head = BUF_INIT;
+	int e, fd = openat(s->run, run->c,
+	                   O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	buf_str(&head, FIRST_LINE);
+	buf_fmt(&head, "%s\n", route);
+	e = io_write(fd, head.p, head.n);
+	if (e < 0) {
+		close(fd);
+		unlinkat(s->run, run->c, 0);
+		return e;
+	}
+	return fd;
+}
+
+/* Hands out the whole lines at the front of b and removes them from it. */
+static void lines_out(struct buf *b, void (*line)(void *arg, struct str line), void *arg)
+{
+	struct str rest = buf_view(b);
+	ptrdiff_t lf;
+
+	while ((lf = str_chr(rest, '\n')) >= 0) {
+		line(arg, str_head(rest, (size_t)lf));
+		rest = str_from(rest, (size_t)lf + 1);
+	}
+	buf_drop(b, b->n - rest.n);
+}
+
+struct first {
+	bool seen, ok;
+	void (*line)(void *arg, struct str line);
+	void *arg;
+};
+
+static void skip_first(void *arg, struct str line)
+{
+	struct first *f = arg;
+
+	if (!f->seen)
+		f->ok = str_starts(line, FIRST_LINE);
+	else if (f->ok)
+		f->line(f->arg, line);
+	f->seen = true;
+}
+
+int journal_read(struct spool *s, const struct id *run,
+                 void (*line)(void *arg, struct str line), void *arg)
+{
+	_cleanup_fd_ int fd = openat(s->run, run->c, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	struct first first = { .line = line, .arg = arg };
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		ssize_t n = io_read(fd, buf_room(&b, 32768), 32768);
+
+		if (n < 0)
+			return (int)n;
+		b.n += (size_t)n;
+		lines_out(&b, skip_first, &first);
+		if (n < 32768)
+			return first.seen && !first.ok ? -EBADMSG : 0;
+	}
+}
+
+int journal_route(struct spool *s, const struct id *run,
+                  char route[static QUEUE_ROUTE_MAX + 1])
+{
+	_cleanup_fd_ int fd = openat(s->run, run->c, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char head[128];
+	struct str text, line;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = io_read(fd, head, sizeof(head));
+	if (n < 0)
+		return (int)n;
+	text = (struct str){ head, (size_t)n };
+	if (str_chr(text, '\n') < 0 || !str_cut(&text, '\n', &line) ||
+	    !str_starts(line, FIRST_LINE) || line.n - FIRST_LINE.n > QUEUE_ROUTE_MAX)
+		return -EBADMSG;
+	line = str_from(line, FIRST_LINE.n);
+	if (line.n == 0 || str_chr(line, '/') >= 0 || line.p[0] == '.')
+		return -EBADMSG;
+	snprintf(route, QUEUE_ROUTE_MAX + 1, "%.*s", (int)line.n, line.p);
+	return 0;
+}
+
+void journal_remove(struct spool *s, const struct id *run)
+{
+	unlinkat(s->run, run->c, 0);
+}
+
+bool journal_find(struct spool *s, const struct id * not, struct id *ret)
+{
+	int fd = openat(s->run, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+	struct id id;
+	bool found = false;
+
+	if (!d) {
+		cleanup_fd(&fd);
+		return false;
+	}
+	while ((e = readdir(d))) {
+		if (!id_from(str_z(e->d_name), &id) || (not &&id_cmp(&id, not ) == 0))
+			continue;
+		if (!found || id_cmp(&id, ret) < 0)
+			*ret = id;
+		found = true;
+	}
+	closedir(d);
+	return found;
+}

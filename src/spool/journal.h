@@ -1,0 +1,28 @@
+/*
+ * journal.h - the run journals: what push learned, for the case that it or mailchuted
+ * dies
+ *
+ * One file a push in run/, named by an id, made by mailchuted, written by push with one
+ * write(2) a record through its descriptor (O_APPEND). Not synced: it is for kill -9; the
+ * sync interval covers a power cut. Records are those of prog/job.h, behind a first line
+ * "mailchute-run 1 <route>".
+ */
+#ifndef SPOOL_JOURNAL_H
+#define SPOOL_JOURNAL_H
+
+#include "spool/queue.h"
+
+/* Makes a journal. Descriptor (write, append, close-on-exec) or -errno. */
+int journal_create(struct spool *s, const struct id *run, const char *route);
+/* Calls line() for every whole line behind the first, in order. 0; -ENOENT; -EBADMSG:
+ * unknown version; -errno. */
+int journal_read(struct spool *s, const struct id *run,
+                 void (*line)(void *arg, struct str line), void *arg);
+/* The route of a journal, from its first line. 0; -EBADMSG; -errno. */
+int journal_route(struct spool *s, const struct id *run,
+                  char route[static QUEUE_ROUTE_MAX + 1]);
+void journal_remove(struct spool *s, const struct id *run);
+/* The oldest journal that is not `not` (may be NULL). False: none. */
+bool journal_find(struct spool *s, const struct id * not, struct id *ret);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * spool.h - the spool's folders, its lock, its door, and how a file gets its name
+ *
+ * Used by mailchuted alone (and by `mailchute` when it holds the lock). The layout is in
+ * mailchute-spool(5). Every state on disk is a legal one; nothing has to be repaired.
+ */
+#ifndef SPOOL_SPOOL_H
+#define SPOOL_SPOOL_H
+
+#include "spool/id.h"
+#include <sys/types.h>
+
+struct spool {
+	int root;
+	int in, drop, taken; /* taken: a drop while it is copied */
+	int queue, new;      /* queue/new: adopted, not yet tried */
+	int note, hold, bad, run;
+	int lock; /* inherited by push: a new daemon waits for the old push */
+	int wake; /* FIFO, held open for reading and writing */
+	uint64_t last_id;
+	bool taken_left;  /* taken/ may hold something: look there first */
+	bool taken_dirty; /* names were removed from taken/ and not yet synced */
+};
+
+/* Opens the spool; with create, folders and the FIFO that are missing are made (modes as
+ * documented, whatever the umask) and synced. A wake that is no FIFO is replaced. 0, or
+ * -errno with *ret_where set to the name that failed (a literal). Does not take the lock.
+ */
+int spool_open(struct spool *s, const char *path, bool create, const char **ret_where);
+void spool_close(struct spool *s);
+/* Takes the lock, waiting at most wait_ms. 0, -EWOULDBLOCK (somebody has it), -errno. */
+int spool_lock(struct spool *s, int64_t wait_ms);
+/* Empties the wake FIFO. True when one of the pokes asked to try now ('q'). */
+bool spool_wake_drain(struct spool *s);
+/* Removes what crashed writers left: drop/t.* older than 36 h (a writer ends itself after
+ * 24), queue/new/t.*, note/t.*. For the start. */
+void spool_sweep(struct spool *s, int64_t now);
+
+/* Makes a file visible under its name in a folder, durably: used for everything in queue/
+ * and note/. begin creates t.<id> (0600) and returns its descriptor, or -errno. commit
+ * syncs, renames without replacing (-EEXIST: it is there already) and closes; on any
+ * error nothing is left. replace: rename over an old one. The folder's sync is the
+ * caller's. */
+int spool_file_begin(int dir, const struct id *id);
+int spool_file_commit(int dir, const struct id *id, int fd, bool replace);
+void spool_file_abort(int dir, const struct id *id, int fd);
+/* Renames without replacing, also where the file system lacks RENAME_NOREPLACE. */
+int spool_rename_new(int from_dir, const char *from, int to_dir, const char *to);
+
+/* The state file: what mailchuted knows of its smart hosts, as text (mailchute-spool(5)).
+ * Written anew as a whole; not synced: it only saves the host needless attempts. */
+int spool_state_write(struct spool *s, struct str text);
+int spool_state_read(struct spool *s, struct buf *ret);
+
+/* A new id, later than every other this process made. */
+struct id spool_new_id(struct spool *s);
+
+#endif

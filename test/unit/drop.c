@@ -1,0 +1,363 @@
+#include "spool/drop.h"
+#include "base/io.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PATH_ROOM = 200 };
+
+/* A spool of its own for every test; the test runs inside of it. */
+struct spool {
+	char root[PATH_ROOM];
+	int wake;
+};
+
+static int setup(void **state)
+{
+	struct spool *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -1;
+	snprintf(s->root, sizeof(s->root), "/tmp/mailchute-drop-XXXXXX");
+	if (!mkdtemp(s->root) || chdir(s->root) < 0 || mkdir("in", 0711) < 0 ||
+	    mkdir("in/drop", 0777) < 0 || chmod("in/drop", 03777) < 0 ||
+	    mkfifo("in/wake", 0622) < 0)
+		return -1;
+	s->wake = open("in/wake", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	*state = s;
+	return s->wake < 0 ? -1 : 0;
+}
+
+/* The names in a folder, sorted enough for one or none: joined. */
+static void list(struct buf *b, const char *path)
+{
+	DIR *d = opendir(path);
+
+	assert_non_null(d);
+	for (struct dirent *e; (e = readdir(d));)
+		if (e->d_name[0] != '.') {
+			buf_z(b, e->d_name);
+			buf_c(b, ' ');
+		}
+	closedir(d);
+}
+
+static size_t count(const char *path)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	size_t n = 0;
+
+	list(&b, path);
+	for (size_t i = 0; i < b.n; i++)
+		n += b.p[i] == ' ';
+	return n;
+}
+
+static int teardown(void **state)
+{
+	struct spool *s = *state;
+	DIR *d = opendir("in/drop");
+
+	for (struct dirent *e; d && (e = readdir(d));)
+		unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
+	close(s->wake);
+	rmdir("in/drop");
+	unlink("in/drop");
+	unlink("in/wake");
+	unlink("in/target");
+	rmdir("in");
+	if (chdir("/") < 0)
+		return -1;
+	rmdir(s->root);
+	free(s);
+	return 0;
+}
+
+static void read_back(const struct id *id, struct buf *b)
+{
+	char path[PATH_ROOM];
+
+	snprintf(path, sizeof(path), "in/drop/%s", id->c);
+	assert_int_equal(io_slurp_at(AT_FDCWD, path, b, 1 << 20), 0);
+}
+
+static size_t wakes(const struct spool *s)
+{
+	char b[100];
+	ssize_t r = read(s->wake, b, sizeof(b));
+
+	for (ssize_t i = 0; i < r; i++)
+		assert_int_equal(b[i], 'w');
+	return r < 0 ? 0 : (size_t)r;
+}
+
+static void test_commit(void **state)
+{
+	static const mode_t masks[] = { 0, 022, 077, 0777 };
+	const struct spool *s = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(masks); i++) {
+		_cleanup_buf_ struct buf got = BUF_INIT;
+		struct drop d = DROP_INIT;
+		char path[PATH_ROOM];
+		struct stat st;
+		mode_t was = umask(masks[i]);
+
+		assert_int_equal(drop_begin(&d, s->root), 0);
+		umask(was);
+		assert_int_equal(drop_write(&d, "hello ", 6), 0);
+		assert_int_equal(drop_write(&d, "world", 5), 0);
+		assert_int_equal(count("in/drop"), i + 1);
+		assert_int_equal(wakes(s), 0);
+		assert_int_equal(drop_commit(&d), 0);
+		assert_int_equal(wakes(s), 1);
+		read_back(&d.id, &got);
+		assert_true(str_eq(buf_view(&got), STR("hello world")));
+		snprintf(path, sizeof(path), "in/drop/%s", d.id.c);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode, S_IFREG | 0640);
+		assert_int_equal(st.st_nlink, 1);
+		drop_abort(&d); /* too late: the message stays */
+		assert_int_equal(d.fd, -1);
+		assert_int_equal(count("in/drop"), i + 1);
+	}
+}
+
+static void test_signals_blocked(void **state)
+{
+	const struct spool *s = *state;
+	struct drop d = DROP_INIT;
+	sigset_t was, now;
+
+	sigprocmask(SIG_SETMASK, NULL, &was);
+	assert_int_equal(drop_begin(&d, s->root), 0);
+	assert_int_equal(drop_commit(&d), 0);
+	sigprocmask(SIG_SETMASK, &was, &now);
+	assert_true(sigismember(&now, SIGTERM) && sigismember(&now, SIGALRM));
+	drop_abort(&d);
+}
+
+static void test_abort(void **state)
+{
+	const struct spool *s = *state;
+	struct drop d = DROP_INIT;
+
+	drop_abort(&d);
+	assert_int_equal(drop_begin(&d, s->root), 0);
+	assert_int_equal(count("in/drop"), 1);
+	drop_abort(&d);
+	drop_abort(&d);
+	assert_int_equal(count("in/drop"), 0);
+	assert_int_equal(wakes(s), 0);
+}
+
+/* Another message of the same id is never replaced. */
+static void test_taken(void **state)
+{
+	const struct spool *s = *state;
+	_cleanup_buf_ struct buf got = BUF_INIT;
+	struct drop d = DROP_INIT;
+	struct id first;
+	char path[PATH_ROOM];
+	int fd;
+
+	assert_int_equal(drop_begin(&d, s->root), 0);
+	first = d.id;
+	snprintf(path, sizeof(path), "in/drop/%s", d.id.c);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && io_write(fd, "theirs", 6) == 0);
+	close(fd);
+	assert_int_equal(drop_write(&d, "ours", 4), 0);
+	assert_int_equal(drop_commit(&d), 0);
+	assert_true(id_cmp(&first, &d.id) != 0);
+	read_back(&d.id, &got);
+	assert_true(str_eq(buf_view(&got), STR("ours")));
+	buf_reset(&got);
+	read_back(&first, &got);
+	assert_true(str_eq(buf_view(&got), STR("theirs")));
+	assert_int_equal(count("in/drop"), 2);
+	drop_abort(&d);
+}
+
+static void test_full(void **state)
+{
+	static const struct {
+		const char *name;
+		rlim_t limit;
+	} rows[] = { { "nothing fits", 0 }, { "one octet", 1 }, { "not all", 9 } };
+	const struct spool *s = *state;
+	struct rlimit was, now;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &was);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct drop d = DROP_INIT;
+		int written, committed;
+
+		assert_int_equal(drop_begin(&d, s->root), 0);
+		now = was;
+		now.rlim_cur = rows[i].limit;
+		setrlimit(RLIMIT_FSIZE, &now);
+		written = drop_write(&d, "0123456789", 10);
+		setrlimit(RLIMIT_FSIZE, &was);
+		committed = drop_commit(&d); /* the caller forgot to look */
+		if (written != -EFBIG || committed != -EIO || count("in/drop") != 0)
+			fail_msg("%s: write %d, commit %d", rows[i].name, written,
+			         committed);
+	}
+}
+
+/* The file vanished (somebody removed it): nothing may be claimed. */
+static void test_vanished(void **state)
+{
+	const struct spool *s = *state;
+	struct drop d = DROP_INIT;
+	char path[PATH_ROOM];
+
+	assert_int_equal(drop_begin(&d, s->root), 0);
+	snprintf(path, sizeof(path), "in/drop/t.%s", d.temp.c);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(drop_commit(&d), -ENOENT);
+	assert_int_equal(wakes(s), 0);
+}
+
+static void test_refused(void **state)
+{
+	const struct spool *s = *state;
+	_cleanup_buf_ struct buf longer = BUF_INIT;
+	struct drop d = DROP_INIT;
+
+	for (int i = 0; i < 5000; i++)
+		buf_c(&longer, '/');
+	assert_int_equal(drop_begin(&d, "/nonexistent/spool"), -ENOENT);
+	assert_int_equal(drop_begin(&d, longer.p), -ENAMETOOLONG);
+	assert_int_equal(drop_begin(&d, "/dev/null"), -ENOTDIR);
+	rmdir("in/drop");
+	assert_int_equal(drop_begin(&d, s->root), -ENOENT);
+	assert_int_equal(d.fd, -1);
+}
+
+/* With 0, 1 and 2 closed no file of the spool may land there. */
+static void test_closed(void **state)
+{
+	const struct spool *s = *state;
+	pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct drop d = DROP_INIT;
+
+		close(0);
+		close(1);
+		close(2);
+		_exit(drop_begin(&d, s->root) == 0 && d.fd > 2 && d.dir > 2 &&
+		              fcntl(0, F_GETFD) < 0 && fcntl(1, F_GETFD) < 0 &&
+		              fcntl(2, F_GETFD) < 0 &&
+		              fcntl(d.fd, F_GETFD) == FD_CLOEXEC &&
+		              drop_write(&d, "x", 1) == 0 && drop_commit(&d) == 0
+		          ? 0
+		          : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(count("in/drop"), 1);
+}
+
+static void test_few_descriptors(void **state)
+{
+	const struct spool *s = *state;
+
+	for (rlim_t limit = 3; limit < 8; limit++) {
+		pid_t child = fork();
+		int status;
+
+		assert_true(child >= 0);
+		if (child == 0) {
+			struct rlimit l = { limit, limit };
+			struct drop d = DROP_INIT;
+
+			close(0);
+			setrlimit(RLIMIT_NOFILE, &l);
+			_exit(drop_begin(&d, s->root) == 0 ? 1 : 0);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		if (status == 0 && count("in/drop") != 0)
+			fail_msg("limit %d: a file was left", (int)limit);
+		if (status != 0)
+			break;
+	}
+}
+
+/* drop_wake() touches nothing but a FIFO that somebody listens to. */
+static void test_wake(void **state)
+{
+	static const char *const kinds[] = { "file", "link", "nothing", "no listener" };
+	struct spool *s = *state;
+	int in = drop_open_in(s->root), null;
+	struct stat st;
+
+	assert_true(in > 2);
+	drop_wake(in, 'w');
+	assert_int_equal(wakes(s), 1);
+	null = open("in/target", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	close(null);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		unlink("in/wake");
+		if (i == 0)
+			assert_int_equal(link("in/target", "in/wake"), 0);
+		if (i == 1)
+			assert_int_equal(symlink("target", "in/wake"), 0);
+		if (i == 3)
+			assert_int_equal(mkfifo("in/wake", 0622), 0);
+		drop_wake(in, 'w');
+		assert_int_equal(stat("in/target", &st), 0);
+		if (st.st_size != 0)
+			fail_msg("%s was written to", kinds[i]);
+		if (i == 2 && access("in/wake", F_OK) == 0)
+			fail_msg("%s: was made", kinds[i]);
+	}
+	close(in);
+}
+
+static void test_ids(void **state)
+{
+	enum { MANY = 200 };
+	const struct spool *s = *state;
+	struct drop d[MANY];
+
+	for (int i = 0; i < MANY; i++) {
+		assert_int_equal(drop_begin(&d[i], s->root), 0);
+		assert_true(id_ok(d[i].id.c));
+	}
+	assert_int_equal(count("in/drop"), MANY);
+	for (int i = 0; i < MANY; i++)
+		drop_abort(&d[i]);
+	assert_int_equal(count("in/drop"), 0);
+}
+
+#define IN_SPOOL(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_SPOOL(test_commit),   IN_SPOOL(test_signals_blocked),
+		IN_SPOOL(test_abort),    IN_SPOOL(test_taken),
+		IN_SPOOL(test_full),     IN_SPOOL(test_vanished),
+		IN_SPOOL(test_refused),  IN_SPOOL(test_closed),
+		IN_SPOOL(test_wake),     IN_SPOOL(test_few_descriptors),
+		IN_SPOOL(test_ids),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
