@@ -128,7 +128,7 @@ static char *plan_sender(const struct compose_conf *c, const struct envelope *e)
 
 /* A recipient while equal ones are looked for. */
 struct candidate {
-	struct str addr;
+	char *addr;
 	size_t number;
 	bool twice;
 };
@@ -153,8 +153,8 @@ static int compare_addr(const struct candidate *x, const struct candidate *y)
 	struct str xl, xd, yl, yd;
 	int order;
 
-	addr_split(x->addr, &xl, &xd);
-	addr_split(y->addr, &yl, &yd);
+	addr_split(str_z(x->addr), &xl, &xd);
+	addr_split(str_z(y->addr), &yl, &yd);
 	order = compare_folded(xd, yd, true);
 	return order ? order : compare_folded(xl, yl, false);
 }
@@ -178,7 +178,6 @@ void compose_plan(const struct compose_conf *c, const struct envelope *e,
                   struct plan *ret)
 {
 	struct candidate *all = calloc(e->rcpts + 1, sizeof(*all));
-	struct strv full = { .n = 0 };
 
 	if (!all)
 		die_oom();
@@ -189,16 +188,17 @@ void compose_plan(const struct compose_conf *c, const struct envelope *e,
 		_cleanup_buf_ struct buf b = BUF_INIT;
 
 		compose_complete(c, e->rcpt[i].addr, &b);
-		strv_add(&full, buf_view(&b));
-		all[i] = (struct candidate){ .addr = str_z(full.v[i]), .number = i };
+		all[i] = (struct candidate){ .addr = str_dup(buf_view(&b)), .number = i };
 	}
 	qsort(all, e->rcpts, sizeof(*all), compare_candidates);
 	for (size_t i = 1; i < e->rcpts; i++)
 		all[i].twice = compare_addr(&all[i - 1], &all[i]) == 0;
 	qsort(all, e->rcpts, sizeof(*all), compare_numbers);
-	for (size_t i = 0; i < e->rcpts; i++)
+	for (size_t i = 0; i < e->rcpts; i++) {
 		if (!all[i].twice)
-			plan_add(ret, all[i].addr, e->rcpt[i].notify, e->rcpt[i].orcpt);
-	strv_free(&full);
+			plan_add(ret, str_z(all[i].addr), e->rcpt[i].notify,
+			         e->rcpt[i].orcpt);
+		free(all[i].addr);
+	}
 	free(all);
 }

@@ -37,7 +37,7 @@ enum {
 };
 
 struct daemon {
-	const char *conf_path, *spool_path, *libexec;
+	const char *conf_path, *spool_path, *libexec, *user;
 	bool to_stderr, debug;
 	struct conf conf;
 	struct buf packed;
@@ -327,6 +327,8 @@ static int become(const char *login)
 	e = who_named(login, &uid, &gid);
 	if (e < 0)
 		return e;
+	if (uid == 0)
+		return -EPERM;
 	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
 	    setresuid(uid, uid, uid) < 0)
 		return -errno;
@@ -432,7 +434,7 @@ static int begin(struct daemon *d)
 static void usage(void)
 {
 	static const char text[] =
-	    "usage: mailchuted [-d] [-e] [-c FILE] [-s SPOOL] [-l FOLDER]\n"
+	    "usage: mailchuted [-d] [-e] [-c FILE] [-s SPOOL] [-l FOLDER] [-u USER]\n"
 	    "  -c FILE    configuration (" CONF_PATH ")\n"
 	    "  -s SPOOL   spool folder (" SPOOL_PATH ")\n"
 	    "  -l FOLDER  where mailchute-push is (" LIBEXEC_PATH ")\n"
@@ -451,13 +453,15 @@ int main(int argc, char **argv)
 	int opt, e;
 
 	fds_open();
-	while ((opt = getopt(argc, argv, "c:s:l:ed")) != -1) {
+	while ((opt = getopt(argc, argv, "c:s:l:u:ed")) != -1) {
 		if (opt == 'c')
 			d.conf_path = optarg;
 		else if (opt == 's')
 			d.spool_path = optarg;
 		else if (opt == 'l')
 			d.libexec = optarg;
+		else if (opt == 'u')
+			d.user = optarg;
 		else if (opt == 'e')
 			d.to_stderr = true;
 		else if (opt == 'd')
@@ -468,12 +472,12 @@ int main(int argc, char **argv)
 	if (optind != argc)
 		usage();
 	log_open("mailchuted", false, d.debug);
-	e = become(MAILCHUTE_USER);
+	e = become(d.user);
 	if (e < 0) {
-		log_line(LOG_LEVEL_ALERT,
-		         "cannot become user %s: %s; create it: useradd --system "
-		         "--home-dir %s --shell /usr/sbin/nologin %s",
-		         MAILCHUTE_USER, strerror(-e), SPOOL_PATH, MAILCHUTE_USER);
+		log_line(LOG_LEVEL_ALERT, "cannot become user %s: %s; create it (useradd --system "
+					  "--home-dir %s --shell /usr/sbin/nologin %s) or name "
+					  "another with -u, not root",
+			 d.user, strerror(-e), SPOOL_PATH, MAILCHUTE_USER);
 		return EX_NOUSER;
 	}
 	harden();

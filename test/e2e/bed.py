@@ -25,7 +25,7 @@ from smarthost import SmartHost  # noqa: E402,F401
 
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 USER, PASSWORD = "eddy@isp.example", "s3cret wörd"
-LOG_TAIL = 40
+LOG_TAIL, LOG_LINE = 30, 1000  # of what a failed test shows
 UID = os.geteuid() or 65534  # root's tests run mailchute as nobody
 
 
@@ -50,7 +50,7 @@ def test(f):
 
 def _log(text):
     for line in text.splitlines():
-        print("#   " + line.encode("ascii", "backslashreplace").decode())
+        print("#   " + line.encode("ascii", "backslashreplace").decode()[:LOG_LINE])
 
 
 def _run_one(number, f):

@@ -95,12 +95,13 @@ static void test_damage(void **state)
 			if (r != 0)
 				continue;
 			good++;
-			print_back(&e, &out);
-			if (e.rcpts != 3 ||
-			    !str_eq(buf_view(&out), str_head(buf_view(&in), used)))
-				if (out.n !=
-				    used) /* "-" and blanks of names may be cleaned */
-					fail_msg("byte %zu as %d", i, x);
+			/* There is one way to write a drop's lines. */
+			envelope_print_drop(&out, &e);
+			if (out.n >= used ||
+			    !str_eq(
+			        buf_view(&out),
+			        str_from(str_head(buf_view(&in), used), used - out.n)))
+				fail_msg("byte %zu as %d", i, x);
 			envelope_free(&e);
 		}
 		in.p[i] = c;

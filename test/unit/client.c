@@ -1,0 +1,745 @@
+/*
+ * The SMTP client against a scripted host.
+ *
+ * A script is a list of strings; the first letter says what to do:
+ *	S...  send            s...  send octet by octet, each in a segment of its own
+ *	C...  a line that begins so must come
+ *	N     nothing more may have come (nothing was pipelined)
+ *	B...  content must come, exactly this before the lone dot
+ *	b...  content must come, as much as this, and no more is read (it begins so)
+ *	Z     keep silent until the client closes
+ *	X     close, R  close with a reset
+ * At the end of the script the client must close without another octet. The host is a
+ * child; what it did not like is its exit status and a line on standard error.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "smtp/client.h"
+
+enum { SCRIPT_MAX = 48, RCPTS_MAX = 4, HOST_PATIENCE_MS = 5000 };
+
+/* ---- the host ---- */
+
+struct host {
+	int fd;
+	struct buf in;
+	const char *name;
+};
+
+static void host_fails(const struct host *h, const char *what)
+{
+	_cleanup_buf_ struct buf shown = BUF_INIT;
+
+	buf_escape(&shown, buf_view(&h->in), 200);
+	fprintf(stderr, "%s: host: %s; there is: %s\n", h->name, what,
+	        shown.p ? shown.p : "");
+	_exit(1);
+}
+
+/* More input: false at the end, or when nothing came for so long. */
+static bool host_reads(struct host *h, int ms)
+{
+	struct pollfd p = { .fd = h->fd, .events = POLLIN };
+	ssize_t n;
+
+	if (poll(&p, 1, ms) <= 0)
+		return false;
+	n = read(h->fd, buf_room(&h->in, 65536), 65536);
+	if (n <= 0)
+		return false;
+	h->in.n += (size_t)n;
+	h->in.p[h->in.n] = '\0';
+	return true;
+}
+
+static void host_line(struct host *h, const char *want)
+{
+	struct str all;
+	ptrdiff_t lf;
+
+	while (lf = str_chr(buf_view(&h->in), '\n'), lf < 0)
+		if (!host_reads(h, HOST_PATIENCE_MS))
+			host_fails(h, want);
+	all = str_head(buf_view(&h->in), (size_t)lf + 1);
+	if (!str_starts(all, str_z(want)) || !str_iends(all, STR("\r\n")))
+		host_fails(h, want);
+	buf_drop(&h->in, (size_t)lf + 1);
+}
+
+static void host_content(struct host *h, const char *want, bool whole)
+{
+	_cleanup_buf_ struct buf w = BUF_INIT;
+
+	buf_z(&w, want);
+	if (whole)
+		buf_z(&w, ".\r\n");
+	while (h->in.n < w.n)
+		if (!host_reads(h, HOST_PATIENCE_MS))
+			host_fails(h, want);
+	if (!str_starts(buf_view(&h->in), buf_view(&w)))
+		host_fails(h, want);
+	buf_drop(&h->in, w.n);
+}
+
+static void host_drips(const struct host *h, const char *s)
+{
+	for (; *s; s++) {
+		if (io_write(h->fd, s, 1) < 0)
+			host_fails(h, "cannot drip");
+		usleep(300);
+	}
+}
+
+static void host_resets(const struct host *h)
+{
+	struct linger l = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(h->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	close(h->fd);
+	_exit(0);
+}
+
+static void host_does(struct host *h, const char *step)
+{
+	switch (step[0]) {
+	case 'S':
+		if (io_write(h->fd, step + 1, strlen(step + 1)) < 0)
+			host_fails(h, "cannot send");
+		break;
+	case 's':
+		host_drips(h, step + 1);
+		break;
+	case 'C':
+		host_line(h, step + 1);
+		break;
+	case 'N':
+		if (h->in.n || host_reads(h, 20))
+			host_fails(h, "pipelined");
+		break;
+	case 'B':
+		host_content(h, step + 1, true);
+		break;
+	case 'b':
+		host_content(h, step + 1, false);
+		break;
+	case 'Z':
+		while (host_reads(h, HOST_PATIENCE_MS))
+			;
+		_exit(0);
+	case 'R':
+		host_resets(h);
+		break;
+	case 'X':
+		_exit(0);
+	default:
+		host_fails(h, "bad script");
+	}
+}
+
+static pid_t host_start(const char *name, const char *const *script, int listener)
+{
+	struct host h = { .fd = -1, .name = name };
+	int on = 1;
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	h.fd = accept(listener, NULL, NULL);
+	setsockopt(h.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	for (size_t i = 0; i < SCRIPT_MAX && script[i]; i++)
+		host_does(&h, script[i]);
+	while (host_reads(&h, HOST_PATIENCE_MS))
+		;
+	if (h.in.n)
+		host_fails(&h, "more than the script has");
+	_exit(0);
+}
+
+/* ---- rows ---- */
+
+#define GREET "S220 mx.example\r\n", "CEHLO box.example\r\n"
+#define PIPE "S250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250 8BITMIME\r\n"
+#define PLAIN "S250 mx.example\r\n"
+#define MAIL "CMAIL FROM:<a@example.org>"
+#define R1 "CRCPT TO:<r1@example.org>\r\n"
+#define R2 "CRCPT TO:<r2@example.org>\r\n"
+#define R3 "CRCPT TO:<r3@example.org>\r\n"
+#define DATA "CDATA\r\n"
+#define BODY "BSubject: x\r\n\r\nhello\r\n..dot\r\nlast\r\n"
+#define QUIT "CQUIT\r\n", "S221 bye\r\n"
+#define OK "S250 2.0.0 ok\r\n"
+
+/* recipients: how many (r1@, r2@...); 'u': the first has 8-bit octets.  want: a letter for
+ * each: Done, Later, Failed, Host, reConnect ('C'), douBt ('B'); messages parted by '|';
+ * "!STAGE": client_open() fails there. */
+static const struct row {
+	const char *name;
+	const char *want;
+	const char *text; /* of the first recipient's verdict, or of the failure */
+	int rcpts, messages, commits;
+	bool open; /* at the end */
+	bool auth, insecure, starttls;
+	bool utf8;
+	int scale; /* 0: 1000 */
+	const char *sender;
+	const char *script[SCRIPT_MAX];
+} rows[] = {
+	{ "plain", "D", "250 2.0.0 ok", 1, 1, 1, true,
+	  .script = { GREET, PLAIN, MAIL "\r\n", "N", OK, R1, "N", OK, DATA, "N",
+	              "S354 go\r\n", BODY, OK, QUIT } },
+	{ "pipelined", "DDD", "250 2.0.0 ok", 3, 1, 1, true,
+	  .script = { GREET, PIPE, MAIL " SIZE=33\r\n", R1, R2, R3, DATA, "N", OK, OK, OK, OK,
+	              "S354 go\r\n", BODY, OK, QUIT } },
+	{ "two messages", "D|D", NULL, 1, 2, 2, true,
+	  .script = { GREET, PIPE, MAIL, R1, DATA, OK, OK, "S354 go\r\n", BODY, OK,
+	              "CRSET\r\n", MAIL, R1, DATA, OK, OK, OK, "S354 go\r\n", BODY, OK,
+	              QUIT } },
+	{ "replies octet by octet", "DF", NULL, 2, 1, 1, true,
+	  .script = { "s220-mx.example\r\n220 hi\r\n", "CEHLO ",
+	              "s250-mx\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", MAIL, R1, R2, DATA,
+	              "s250-a\r\n250-b\r\n250 c\r\n250 ok\r\n550-5.1.1 no\r\n550 5.1.1 user\r\n354 "
+	              "go\r\n",
+	              BODY, "s250-2.0.0 o\r\n250 2.0.0 k\r\n", QUIT } },
+	{ "replies in one segment", "DF", NULL, 2, 1, 1, true,
+	  .script = { GREET, PIPE, MAIL, R1, R2, DATA,
+	              "S250 ok\r\n250 ok\r\n550 5.1.1 no\r\n354 go\r\n", BODY, OK, QUIT } },
+
+	{ "greeting 554", "!greeting", "554 no", 1, .script = { "S554 no\r\n" } },
+	{ "greeting 421", "!greeting", "421 busy", 1, .script = { "S421 busy\r\n" } },
+	{ "greeting garbage", "!greeting", "malformed reply to greeting: SSH-2.0", 1,
+	  .script = { "SSSH-2.0-x\r\n" } },
+	{ "greeting twice", "!EHLO", "out of turn", 1,
+	  .script = { "S220 hi\r\n220 hi\r\n" } },
+	{ "greeting endless", "!greeting", "endless", 1,
+	  .script = { "S220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n",
+	              "Z" } },
+	{ "greeting silence", "!greeting", "no reply to greeting in time", 1, .scale = 1,
+	  .script = { "Z" } },
+	{ "greeting drips for ever", "!greeting", "no reply", 1, .scale = 1,
+	  .script = { "s220-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	              "Z" } },
+	{ "closed at once", "!greeting", "connection lost at greeting", 1,
+	  .script = { "X" } },
+	{ "EHLO refused, HELO", "D", NULL, 1, 1, 1, true,
+	  .script = { GREET, "S502 what\r\n", "CHELO box.example\r\n", PLAIN, MAIL "\r\n",
+	              OK, R1, OK, DATA, "S354 go\r\n", BODY, OK, QUIT } },
+	{ "EHLO and HELO refused", "!EHLO", "550 no", 1,
+	  .script = { GREET, "S550 no\r\n", "CHELO ", "S550 no\r\n" } },
+	{ "EHLO 421", "!EHLO", "421", 1, .script = { GREET, "S421 busy\r\n" } },
+
+	{ "no STARTTLS", "!STARTTLS", "does not offer STARTTLS", 1, .starttls = true,
+	  .auth = true, .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n" } },
+	{ "STARTTLS after HELO", "!STARTTLS", "does not offer STARTTLS", 1,
+	  .starttls = true,
+	  .script = { GREET, "S500 no\r\n", "CHELO ", "S250 mx\r\n" } },
+	{ "STARTTLS 454", "!STARTTLS", "454", 1, .starttls = true, .auth = true,
+	  .script = { GREET, "S250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n",
+	              "CSTARTTLS\r\n", "S454 no\r\n" } },
+	{ "STARTTLS with more behind it", "!STARTTLS", "in the clear", 1, .starttls = true,
+	  .script = { GREET, "S250-mx\r\n250 STARTTLS\r\n", "CSTARTTLS\r\n",
+	              "S220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n" } },
+	{ "STARTTLS with garbage behind it", "!STARTTLS", "in the clear", 1,
+	  .starttls = true,
+	  .script = { GREET, "S250-mx\r\n250 STARTTLS\r\n", "CSTARTTLS\r\n",
+	              "S220 go\r\nx" } },
+	{ "STARTTLS closed", "!STARTTLS", NULL, 1, .starttls = true,
+	  .script = { GREET, "S250-mx\r\n250 STARTTLS\r\n", "CSTARTTLS\r\n",
+	              "S220 go\r\n", "X" } },
+	{ "STARTTLS silence", "!STARTTLS", "no answer in time", 1, .starttls = true,
+	  .scale = 1,
+	  .script = { GREET, "S250-mx\r\n250 STARTTLS\r\n", "CSTARTTLS\r\n",
+	              "S220 go\r\n", "Z" } },
+
+	{ "no AUTH without TLS", "!AUTH", "without TLS", 1, .auth = true,
+	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN LOGIN\r\n" } },
+	{ "AUTH PLAIN", "D", NULL, 1, 1, 1, true, .auth = true, .insecure = true,
+	  .script = { GREET, "S250-mx\r\n250 AUTH LOGIN PLAIN\r\n",
+	              "CAUTH PLAIN AGVkZHkAc2VjcmV0LXdvcmQ=\r\n", "S235 ok\r\n", MAIL, OK,
+	              R1, OK, DATA, "S354 go\r\n", BODY, OK, QUIT } },
+	{ "AUTH LOGIN", "D", NULL, 1, 1, 1, true, .auth = true, .insecure = true,
+	  .script = { GREET, "S250-mx\r\n250 AUTH=LOGIN X\r\n", "CAUTH LOGIN\r\n",
+	              "S334 VXNlcm5hbWU6\r\n", "CZWRkeQ==\r\n", "S334 whatever\r\n",
+	              "Cc2VjcmV0LXdvcmQ=\r\n", "S235 ok\r\n", MAIL, OK, R1, OK, DATA,
+	              "S354 go\r\n", BODY, OK, QUIT } },
+	{ "AUTH 535", "!AUTH", "535 5.7.8 wrong", 1, .auth = true, .insecure = true,
+	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n", "CAUTH PLAIN ",
+	              "S535 5.7.8 wrong\r\n" } },
+	{ "AUTH repeats the password", "!AUTH", "not shown", 1, .auth = true,
+	  .insecure = true,
+	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n", "CAUTH PLAIN ",
+	              "S500 what: AUTH PLAIN AGVkZHkAc2VjcmV0LXdvcmQ=\r\n" } },
+	{ "AUTH 334 for ever", "!AUTH", "more than there is", 1, .auth = true,
+	  .insecure = true,
+	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n", "CAUTH PLAIN ",
+	              "S334 \r\n" } },
+	{ "AUTH not offered", "!AUTH", "offers no AUTH", 1, .auth = true, .insecure = true,
+	  .script = { GREET, PLAIN } },
+	{ "AUTH unknown", "!AUTH", "mailchute knows: CRAM-MD5", 1, .auth = true,
+	  .insecure = true,
+	  .script = { GREET, "S250-mx\r\n250 AUTH CRAM-MD5 NTLM\r\n" } },
+
+	{ "MAIL 550, lockstep", "FF", "550 no", 2, 1, 0, true,
+	  .script = { GREET, PLAIN, MAIL, "S550 no\r\n", QUIT } },
+	{ "MAIL 451, pipelined", "LL", "451 later", 2, 1, 0, true,
+	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, "S451 later\r\n", "S503 no\r\n",
+	              "S503 no\r\n", "S554 no valid recipients\r\n", QUIT } },
+	{ "MAIL 550, yet 354", "F", "550 no", 1, 1, 0, true,
+	  .script = { GREET, PIPE, MAIL, R1, DATA, "S550 no\r\n", "S503 no\r\n",
+	              "S354 go\r\n", "C.\r\n", "S554 no\r\n", QUIT } },
+	{ "MAIL 451 4.3.0", "HH", "451 4.3.0 disk", 2, 1, 0, false,
+	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, "S451 4.3.0 disk\r\n" } },
+	{ "MAIL 530", "H", "530", 1, 1, 0, false,
+	  .script = { GREET, PLAIN, MAIL, "S530 log in\r\n" } },
+	{ "RCPT mixed", "DFL", "250", 3, 1, 1, true,
+	  .script = { GREET, PIPE, MAIL, R1, R2, R3, DATA, OK, OK, "S550 5.1.1 no\r\n",
+	              "S451 4.7.1 grey\r\n", "S354 go\r\n", BODY, OK, QUIT } },
+	{ "RCPT mixed, lockstep", "FDL", "550 5.1.1 no", 3, 1, 1, true,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, "S550 5.1.1 no\r\n", R2, OK, R3,
+	              "S450 busy\r\n", DATA, "S354 go\r\n", BODY, OK, QUIT } },
+	{ "no recipient, lockstep: no DATA", "FL", NULL, 2, 1, 0, true,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, "S550 no\r\n", R2, "S450 no\r\n", QUIT } },
+	{ "no recipient, pipelined", "LF", "451 4.7.1 grey", 2, 1, 0, true,
+	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, OK, "S451 4.7.1 grey\r\n",
+	              "S550 no\r\n", "S554 5.5.1 no valid recipients\r\n", QUIT } },
+	{ "no recipient, yet 354", "F|D", "550 no", 1, 2, 1, true,
+	  .script = { GREET, PIPE, MAIL, R1, DATA, OK, "S550 no\r\n", "S354 go\r\n",
+	              "C.\r\n", "S554 nobody\r\n", "CRSET\r\n", MAIL, R1, DATA, OK, OK, OK,
+	              "S354 go\r\n", BODY, OK, QUIT } },
+	{ "too many recipients", "DDD", NULL, 3, 1, 1, true,
+	  .script = { GREET, PIPE, MAIL, R1, R2, R3, DATA, OK, OK, "S452 4.5.3 many\r\n",
+	              "S452 4.5.3 many\r\n", "S354 go\r\n", BODY, OK, "CRSET\r\n", MAIL, R2,
+	              R3, DATA, OK, OK, OK, "S452 many\r\n", "S354 go\r\n", BODY, OK,
+	              "CRSET\r\n", MAIL, R3, DATA, OK, OK, OK, "S354 go\r\n", BODY, OK,
+	              QUIT } },
+	{ "too many recipients, lockstep", "DD", NULL, 2, 1, 1, true,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, R2, "S452 4.5.3 many\r\n", DATA,
+	              "S354 go\r\n", BODY, OK, "CRSET\r\n", OK, MAIL, OK, R2, OK, DATA,
+	              "S354 go\r\n", BODY, OK, QUIT } },
+	{ "RCPT 421", "FHH", NULL, 3, 1, 0, false,
+	  .script = { GREET, PIPE, MAIL, R1, R2, R3, DATA, OK, "S550 5.1.1 no\r\n",
+	              "S421 bye\r\n", "X" } },
+	{ "RCPT 421 after a success", "D|C", NULL, 1, 2, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, OK,
+	              "CRSET\r\n", OK, MAIL, OK, R1, "S421 enough\r\n", "X" } },
+	{ "MAIL 452 after a success", "D|C", NULL, 1, 2, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, OK,
+	              "CRSET\r\n", OK, MAIL, "S452 4.5.3 too many\r\n" } },
+	{ "RSET refused", "F|C", NULL, 1, 2, 0, false,
+	  .script = { GREET, PLAIN, MAIL, "S550 no\r\n", "CRSET\r\n",
+	              "S554 too many nonmail commands\r\n" } },
+	{ "gone between messages", "D|C", NULL, 1, 2, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, OK, "X" } },
+	{ "421 between messages", "D|C", NULL, 1, 2, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY,
+	              "S250 ok\r\n421 idle\r\n" } },
+	{ "a reply too many", "D|H", NULL, 1, 2, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY,
+	              "S250 ok\r\n250 ok\r\n" } },
+	{ "DATA 451", "LF", "451 later", 2, 1, 0, true,
+	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, OK, OK, "S550 no\r\n",
+	              "S451 later\r\n", QUIT } },
+	{ "DATA 250", "H", NULL, 1, 1, 0, false,
+	  .script = { GREET, PIPE, MAIL, R1, DATA, OK, OK, OK } },
+
+	{ "content 550", "FL", "550 5.7.1 spam", 2, 1, 1, true,
+	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, OK, OK, "S450 4.2.1 no\r\n",
+	              "S354 go\r\n", BODY, "S550 5.7.1 spam\r\n", QUIT } },
+	{ "content 451", "L", "451", 1, 1, 1, true,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY,
+	              "S451 later\r\n", QUIT } },
+	{ "content 452 4.3.1", "H", "452 4.3.1", 1, 1, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY,
+	              "S452 4.3.1 disk\r\n" } },
+	{ "closed before DATA's reply", "H", "connection lost at DATA", 1, 1, 0, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "X" } },
+	{ "closed after the dot", "BF", "connection lost at content", 2, 1, 1, false,
+	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, OK, OK, "S550 no\r\n", "S354 go\r\n",
+	              BODY, "X" } },
+	{ "reset after the dot", "B", "connection lost at content", 1, 1, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, "R" } },
+	{ "half a reply after the dot", "B", NULL, 1, 1, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, "S250 2.0",
+	              "X" } },
+	{ "garbage after the dot", "B", "malformed", 1, 1, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY,
+	              "Sfine!\r\n" } },
+	{ "354 after the dot", "B", "354", 1, 1, 1, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY,
+	              "S354 go\r\n" } },
+	{ "silence after the dot", "B", "no reply to content in time", 1, 1, 1, false,
+	  .scale = 1,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", "Z" } },
+	{ "silence after MAIL", "H", "no reply to MAIL in time", 1, 1, 0, false, .scale = 1,
+	  .script = { GREET, PLAIN, MAIL, "Z" } },
+	{ "the dot refused before it came", "H", "out of turn", 1, 1, 0, false,
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
+	              "S354 go\r\n250 2.0.0 already\r\n" } },
+
+	{ "sender with a line end", "FF", "553 5.1.7", 2, 1, 0, true,
+	  .sender = "a@example.org>\r\nRSET", .script = { GREET, PIPE, QUIT } },
+	{ "sender with a parameter", "F", "553 5.1.7", 1, 1, 0, true,
+	  .sender = "a@example.org> SIZE=1", .script = { GREET, PIPE, QUIT } },
+	{ "sender null", "D", NULL, 1, 1, 1, true, .sender = "",
+	  .script = { GREET, PLAIN, "CMAIL FROM:<>\r\n", OK, R1, OK, DATA, "S354 go\r\n",
+	              BODY, OK, QUIT } },
+	{ "sender quoted", "D", NULL, 1, 1, 1, true, .sender = "\"a> b\"@example.org",
+	  .script = { GREET, PLAIN, "CMAIL FROM:<\"a> b\"@example.org>\r\n", OK, R1, OK,
+	              DATA, "S354 go\r\n", BODY, OK, QUIT } },
+	{ "8-bit recipient, no SMTPUTF8", "FD", "553 5.6.7", 2, 1, 1, true, .utf8 = true,
+	  .script = { GREET, PIPE, MAIL " SIZE=33\r\n", R2, DATA, OK, OK, "S354 go\r\n",
+	              BODY, OK, QUIT } },
+	{ "8-bit sender, no SMTPUTF8", "FF", "553 5.6.7", 2, 1, 0, true,
+	  .sender = "\xc3\xa4@example.org", .script = { GREET, PIPE, QUIT } },
+	{ "8-bit recipient, SMTPUTF8", "D", NULL, 1, 1, 1, true, .utf8 = true,
+	  .script = { GREET, "S250-mx\r\n250-SMTPUTF8\r\n250 SIZE\r\n",
+	              MAIL " SIZE=33 SMTPUTF8\r\n", OK,
+	              "CRCPT TO:<\xc3\xa4@example.org>\r\n", OK, DATA, "S354 go\r\n", BODY,
+	              OK, QUIT } },
+	{ "DSN", "D", NULL, 1, 1, 1, true,
+	  .script = { GREET, "S250-mx\r\n250 dsn\r\n", MAIL " RET=HDRS ENVID=e+2B1\r\n", OK,
+	              "CRCPT TO:<r1@example.org> NOTIFY=NEVER "
+	              "ORCPT=rfc822;o@example.org\r\n",
+	              OK, DATA, "S354 go\r\n", BODY, OK, QUIT } },
+	{ "size over the limit", "FF", "552 5.3.4 message of 33", 2, 1, 0, true,
+	  .script = { GREET, "S250-mx\r\n250 SIZE 32\r\n", QUIT } },
+	{ "size at the limit", "D", NULL, 1, 1, 1, true,
+	  .script = { GREET, "S250-mx\r\n250 SIZE 33\r\n", MAIL " SIZE=33\r\n", OK, R1, OK,
+	              DATA, "S354 go\r\n", BODY, OK, QUIT } },
+};
+
+/* ---- the client's side ---- */
+
+static const char body_text[] = "hello\n.dot\nlast";
+
+static int listen_local(struct sockaddr_in *ret)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t n = sizeof(*ret);
+
+	*ret = (struct sockaddr_in){ .sin_family = AF_INET,
+		                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)ret, sizeof(*ret)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)ret, &n), 0);
+	return fd;
+}
+
+static struct client_conf conf_of(const struct row *t)
+{
+	return (struct client_conf){
+		.host = STR("mx.example"),
+		.tls = t->starttls ? CLIENT_TLS_STARTTLS : CLIENT_TLS_NONE,
+		.user = STR("eddy"),
+		.password = STR("secret-word"),
+		.auth = t->auth,
+		.auth_insecure = t->insecure,
+		.helo = STR("box.example"),
+		.session_max = 20000,
+		.timeout_scale = t->scale ? t->scale : 1000,
+		.cancel_fd = -1,
+	};
+}
+
+static char letter(enum verdict_kind k)
+{
+	static const char of[] = {
+		[VERDICT_DONE] = 'D',      [VERDICT_LATER] = 'L', [VERDICT_FAILED] = 'F',
+		[VERDICT_HOST] = 'H',      [VERDICT_REST] = '?',  [VERDICT_DOUBT] = 'B',
+		[VERDICT_RECONNECT] = 'C',
+	};
+
+	return of[k];
+}
+
+static void count(void *arg)
+{
+	(*(int *)arg)++;
+}
+
+/* Sends the row's message; appends the letters to got, keeps the first text. */
+static void send_one(struct client *c, const struct row *t, int fd, int *commits,
+                     struct buf *got, struct buf *text)
+{
+	static const char *const names[RCPTS_MAX] = { "r1@example.org", "r2@example.org",
+		                                      "r3@example.org", "r4@example.org" };
+	struct client_rcpt rcpt[RCPTS_MAX] = { 0 };
+	struct client_msg m = {
+		.sender = str_z(t->sender ? t->sender : "a@example.org"),
+		.header = STR("Subject: x\n\n"),
+		.fd = fd,
+		.body_at = 3,
+		.envid = STR("e+2B1"),
+		.ret = STR("HDRS"),
+		.rcpt = rcpt,
+		.rcpts = (size_t)t->rcpts,
+		.on_commit = count,
+		.arg = commits,
+	};
+
+	for (size_t i = 0; i < m.rcpts; i++)
+		rcpt[i].addr = str_z(names[i]);
+	if (t->utf8)
+		rcpt[0].addr = STR("\xc3\xa4@example.org");
+	rcpt[0].notify = STR("NEVER");
+	rcpt[0].orcpt = STR("rfc822;o@example.org");
+	if (client_send(c, &m) != 0)
+		buf_z(got, "(error)");
+	for (size_t i = 0; i < m.rcpts; i++) {
+		buf_c(got, letter(rcpt[i].verdict.kind));
+		if (i == 0 && !text->n)
+			buf_str(text, buf_view(&rcpt[0].verdict.text));
+		buf_free(&rcpt[i].verdict.text);
+	}
+}
+
+static int body_file(void)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	int fd;
+
+	buf_fmt(&b, "xyz%s", body_text);
+	fd = io_memfd("body", buf_view(&b));
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* Plays the row; got and text as send_one() gives them. */
+static bool play(const struct row *t, const struct sockaddr_in *to, struct buf *got,
+                 struct buf *text, int *commits)
+{
+	struct client_conf conf = conf_of(t);
+	const char *why = "?";
+	struct client *c = client_new(&conf, &why);
+	struct verdict v = { 0 };
+	_cleanup_fd_ int fd = body_file();
+	bool open;
+
+	if (!c)
+		fail_msg("%s: %s", t->name, why);
+	if (client_open(c, (const struct sockaddr *)to, sizeof(*to), &v) < 0) {
+		buf_fmt(got, "!%s%s", smtp_stage_name(v.stage),
+		        v.kind == VERDICT_HOST ? "" : " (not HOST)");
+		buf_str(text, buf_view(&v.text));
+		buf_free(&v.text);
+	} else {
+		for (int i = 0; i < t->messages && client_is_open(c); i++) {
+			buf_z(got, i ? "|" : "");
+			send_one(c, t, fd, commits, got, text);
+		}
+	}
+	open = client_is_open(c);
+	client_quit(c);
+	client_free(c);
+	return open;
+}
+
+static void run_row(const struct row *t)
+{
+	_cleanup_buf_ struct buf got = BUF_INIT, text = BUF_INIT;
+	struct sockaddr_in to;
+	int listener = listen_local(&to), status = 0, commits = 0;
+	pid_t pid = host_start(t->name, t->script, listener);
+	bool open;
+
+	close(listener);
+	open = play(t, &to, &got, &text, &commits);
+	waitpid(pid, &status, 0);
+	buf_c(&text, ' ');
+	if (!str_eq(buf_view(&got), str_z(t->want)))
+		fail_msg("%s: got %s, want %s (%s)", t->name, got.p, t->want, text.p);
+	if (status != 0)
+		fail_msg("%s: the host saw something else", t->name);
+	if (t->text && !strstr(text.p, t->text))
+		fail_msg("%s: says %s", t->name, text.p);
+	if (strstr(text.p, "secret-word") || strstr(text.p, "c2VjcmV0"))
+		fail_msg("%s: shows the password", t->name);
+	if (commits != t->commits)
+		fail_msg("%s: %d commits", t->name, commits);
+	if (open != t->open)
+		fail_msg("%s: open %d", t->name, open);
+}
+
+static void test_rows(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		run_row(&rows[i]);
+}
+
+/* A host that must not be reached. */
+static void test_refused(void **state)
+{
+	struct sockaddr_in to;
+	struct row t = { .name = "refused" };
+	struct client_conf conf = conf_of(&t);
+	const char *why;
+	struct client *c = client_new(&conf, &why);
+	struct verdict v = { 0 };
+
+	(void)state;
+	close(listen_local(&to));
+	assert_int_equal(client_open(c, (struct sockaddr *)&to, sizeof(to), &v), -1);
+	assert_int_equal(v.kind, VERDICT_HOST);
+	assert_int_equal(v.stage, STAGE_CONNECT);
+	assert_non_null(strstr(v.text.p, "127.0.0.1 port"));
+	buf_free(&v.text);
+	client_free(c);
+}
+
+/* A big message against a host that answers early, or stops reading, or goes. */
+static void send_big(const char *name, const char *const *script, int scale, char want,
+                     const char *text)
+{
+	struct row t = { .name = name, .scale = scale };
+	struct sockaddr_in to;
+	int listener = listen_local(&to), status, fd = io_memfd("big", STR("xyz")), commits = 0;
+	pid_t pid = host_start(name, script, listener);
+	struct client_conf conf = conf_of(&t);
+	const char *why;
+	struct client *c = client_new(&conf, &why);
+	struct client_rcpt r = { .addr = STR("r1@example.org") };
+	struct client_msg m = { .sender = STR("a@example.org"), .header = STR("A: b\n\n"),
+		                .rcpt = &r, .rcpts = 1, .on_commit = count, .arg = &commits };
+	struct verdict v = { 0 };
+
+	close(listener);
+	close(fd);
+	fd = memfd_create("big", 0);
+	for (int i = 0; i < 32; i++) {
+		char block[1 << 20];
+
+		memset(block, 'a' + i % 3, sizeof(block));
+		for (size_t k = 70; k < sizeof(block); k += 71)
+			block[k] = '\n';
+		assert_int_equal(io_write(fd, block, sizeof(block)), 0);
+	}
+	m.fd = fd;
+	assert_int_equal(client_open(c, (struct sockaddr *)&to, sizeof(to), &v), 0);
+	assert_int_equal(client_send(c, &m), 0);
+	if (letter(r.verdict.kind) != want || !strstr(r.verdict.text.p, text))
+		fail_msg("%s: %c %s", name, letter(r.verdict.kind), r.verdict.text.p);
+	if (commits != 0 || client_is_open(c))
+		fail_msg("%s: %d commits, open %d", name, commits, client_is_open(c));
+	buf_free(&r.verdict.text);
+	client_free(c);
+	close(fd);
+	waitpid(pid, &status, 0);
+	if (status)
+		fail_msg("%s: the host saw something else", name);
+}
+
+static void test_big(void **state)
+{
+	static const char *const early[] = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
+		                             "S354 go\r\n", "bA: b\r\n\r\naaa",
+		                             "S552 5.3.4 too big\r\n", "Z", NULL };
+	static const char *const early_close[] = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
+		                                   "S354 go\r\n", "bA: b\r\n\r\naaa",
+		                                   "S552 5.3.4 too big\r\n", "X", NULL };
+	static const char *const gone[] = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
+		                            "S354 go\r\n", "bA: b\r\n\r\naaa", "R", NULL };
+	static const char *const yes[] = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
+		                           "S354 go\r\n", "bA: b\r\n\r\naaa",
+		                           "S250 thanks\r\n", "Z", NULL };
+
+	(void)state;
+	send_big("refused early", early, 0, 'F', "552 5.3.4 too big");
+	send_big("refused early and closed", early_close, 0, 'F', "552 5.3.4 too big");
+	send_big("gone in the content", gone, 0, 'H', "connection lost at content");
+	send_big("accepted early", yes, 0, 'H', "does not have yet");
+}
+
+/* The canceller hangs up: nothing more is sent, the reply due is still taken. */
+static void test_cancel(void **state)
+{
+	static const char *const script[] = { GREET, PLAIN, MAIL, "Z", NULL };
+	struct row t = { .name = "cancel", .scale = 1 };
+	struct client_conf conf = conf_of(&t);
+	struct sockaddr_in to;
+	int listener = listen_local(&to), status, pair[2], fd = body_file(), commits = 0;
+	_cleanup_buf_ struct buf got = BUF_INIT, text = BUF_INIT;
+	struct verdict v = { 0 };
+	struct client *c;
+	const char *why;
+	pid_t pid;
+	int64_t start;
+
+	(void)state;
+	t.rcpts = 1;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	conf.cancel_fd = pair[0];
+	pid = host_start("cancel", script, listener);
+	close(listener);
+	c = client_new(&conf, &why);
+	assert_int_equal(client_open(c, (struct sockaddr *)&to, sizeof(to), &v), 0);
+	/* The host keeps a copy of pair[1] since its fork: only shutdown hangs up. */
+	shutdown(pair[1], SHUT_RDWR);
+	start = clock_ms();
+	send_one(c, &t, fd, &commits, &got, &text);
+	assert_string_equal(got.p, "H");
+	assert_non_null(strstr(text.p, "mailchuted is gone"));
+	assert_true(clock_ms() - start < 200);
+	client_free(c);
+	waitpid(pid, &status, 0);
+	close(pair[0]);
+	close(pair[1]);
+	close(fd);
+}
+
+/* The whole session has a limit. */
+static void test_session_max(void **state)
+{
+	static const char *const script[] = { GREET, PLAIN, MAIL, "Z", NULL };
+	struct row t = { .name = "session", .rcpts = 1 };
+	struct client_conf conf = conf_of(&t);
+	struct sockaddr_in to;
+	int listener = listen_local(&to), status, fd = body_file(), commits = 0;
+	_cleanup_buf_ struct buf got = BUF_INIT, text = BUF_INIT;
+	struct verdict v = { 0 };
+	const char *why;
+	struct client *c;
+	pid_t pid = host_start("session", script, listener);
+
+	(void)state;
+	close(listener);
+	conf.session_max = 150;
+	c = client_new(&conf, &why);
+	assert_int_equal(client_open(c, (struct sockaddr *)&to, sizeof(to), &v), 0);
+	send_one(c, &t, fd, &commits, &got, &text);
+	assert_string_equal(got.p, "H");
+	assert_non_null(strstr(text.p, "took too long"));
+	client_free(c);
+	waitpid(pid, &status, 0);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rows),   cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_big),    cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_session_max),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
