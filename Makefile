@@ -11,6 +11,10 @@ MAILCHUTE_USER = mailchute
 
 # SAN=1 builds everything with AddressSanitizer and UBSan in a folder of its own.
 SAN =
+# V=1 shows the commands.
+V =
+Q = $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)' $(patsubst $(B)/%,%,$@))
 B = build$(if $(SAN),-san)
 CC = gcc
 MUSL_CC = $(if $(SAN),,$(shell command -v musl-gcc))
@@ -45,41 +49,58 @@ p = $(addprefix src/prog/,$(addsuffix .c,$(1)))
 # What each program is made of; --gc-sections drops what it does not use.
 sendmail_SRC = $(call p,sendmail sm_args sm_input) src/base/str.c src/base/io.c src/base/clock.c \
 	src/mail/addr.c src/mail/head.c src/mail/envelope.c src/spool/id.c src/spool/drop.c
-mailchuted_SRC = $(call p,mailchuted sched apply start child who job) $(BASE) $(SPOOL) $(CONF) \
-	$(MAIL)
+mailchuted_SRC = $(call p,mailchuted sched apply start child who job) $(BASE) $(SPOOL) \
+	$(filter-out %/conf_load.c,$(CONF)) $(MAIL)
+look_SRC = $(call p,look) $(BASE) $(MAIL) $(CONF)
 push_SRC = $(call p,push message report resolve child fence job) $(BASE) $(MAIL) $(SMTP) $(CONF) \
 	src/spool/id.c
 mailchute_SRC = $(call p,mailchute) $(BASE) $(MAIL) $(SPOOL) $(CONF)
 
 GNUTLS_LIBS = -lgnutls
 CONFUSE_LIBS = -lconfuse
-PROGRAMS = sendmail mailchuted mailchute-push mailchute
+PROGRAMS = sendmail mailchuted mailchute-push mailchute-look mailchute
 
 all: $(addprefix $(B)/,$(PROGRAMS))
 
+# What everybody starts and what always sleeps need libc only: static with musl where there
+# is musl-gcc (a start in a tenth of the time, a sleep in a third of the memory).
 ifneq ($(MUSL_CC),)
 $(B)/sendmail: $(call musl_obj,$(sendmail_SRC))
-	$(MUSL_CC) -static $(LINK_FLAGS) -o $@ $^
+	$(call say,LD)
+	$(Q)$(MUSL_CC) -static $(LINK_FLAGS) -o $@ $^
+$(B)/mailchuted: $(call musl_obj,$(mailchuted_SRC))
+	$(call say,LD)
+	$(Q)$(MUSL_CC) -static $(LINK_FLAGS) -o $@ $^
 else
 $(B)/sendmail: $(call obj,$(sendmail_SRC))
-	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
+	$(call say,LD)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
+$(B)/mailchuted: $(call obj,$(mailchuted_SRC))
+	$(call say,LD)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
 endif
 # The same with glibc, for tests and benchmarks.
 $(B)/sendmail-glibc: $(call obj,$(sendmail_SRC))
-	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
-$(B)/mailchuted: $(call obj,$(mailchuted_SRC))
-	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
+$(B)/mailchute-look: $(call obj,$(look_SRC))
+	$(call say,LD)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
 $(B)/mailchute-push: $(call obj,$(push_SRC))
-	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(GNUTLS_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(GNUTLS_LIBS)
 $(B)/mailchute: $(call obj,$(mailchute_SRC))
-	$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
 
 $(B)/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP -c -o $@ $<
 $(B)/musl/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(MUSL_CC) $(filter-out -fcf-protection=full,$(ALL_CFLAGS)) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(MUSL_CC) $(filter-out -fcf-protection=full,$(ALL_CFLAGS)) -MMD -MP -c -o $@ $<
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # Unit tests: test/unit/NAME.c, one a module, each a program of its own.
@@ -89,7 +110,8 @@ $(B)/lib.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 $(B)/unit/%: test/unit/%.c $(B)/lib.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP $(PIE_LINK) $(LINK_FLAGS) -o $@ $< $(B)/lib.a \
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP $(PIE_LINK) $(LINK_FLAGS) -o $@ $< $(B)/lib.a \
 		-lcmocka $(GNUTLS_LIBS) $(CONFUSE_LIBS)
 
 tests: all $(B)/sendmail-glibc $(UNIT)

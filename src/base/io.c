@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int io_write(int fd, const void *p, size_t n)
@@ -92,6 +93,21 @@ int64_t io_copy(int in, int out, bool *ret_in_failed)
 		if ((size_t)r < sizeof(block))
 			return total;
 	}
+}
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1 /* musl 1.2.3 has neither the name nor the function */
+#endif
+
+int io_rename_new(int from_dir, const char *from, int to_dir, const char *to)
+{
+	if (syscall(SYS_renameat2, from_dir, from, to_dir, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (linkat(from_dir, from, to_dir, to, 0) < 0)
+		return -errno;
+	return unlinkat(from_dir, from, 0) < 0 ? -errno : 0;
 }
 
 int io_memfd(const char *name, struct str content)

@@ -21,6 +21,9 @@ int io_slurp_at(int dirfd, const char *path, struct buf *b, size_t max);
 /* Copies everything from in (at its offset) to out. Bytes copied, or -errno;
  * *ret_in_failed (may be NULL) tells which side an error was on. */
 int64_t io_copy(int in, int out, bool *ret_in_failed);
+/* Renames, never over an existing name (-EEXIST), also where the file system or the kernel lacks
+ * RENAME_NOREPLACE (then by link(2) and unlink(2)). 0 or -errno. */
+int io_rename_new(int from_dir, const char *from, int to_dir, const char *to);
 /* A sealed memory file with these bytes, offset 0, close-on-exec. Descriptor or -errno.
  */
 int io_memfd(const char *name, struct str content);

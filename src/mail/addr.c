@@ -151,7 +151,7 @@ static void spec_take(struct spec *s, const struct cursor *c)
 		s->state = SPEC_DOT;
 	else if (in_local && s->state != SPEC_START && token_is(c, '@'))
 		s->state = SPEC_AT;
-	else if (wants_label && c->kind == TOKEN_ATOM)
+	else if (wants_label && c->kind == TOKEN_ATOM && str_chr(c->text, '\\') < 0)
 		s->state = SPEC_LABEL;
 	else if (s->state == SPEC_AT && c->kind == TOKEN_LITERAL)
 		s->state = SPEC_LITERAL;

@@ -8,16 +8,28 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-NORETURN static void child_main(int (*work)(void *arg, struct buf *out), void *arg,
-                                int fd)
+/* What the child does: work, or a program. */
+struct task {
+	int (*work)(void *arg, struct buf *out);
+	void *arg;
+	char *const *argv;
+};
+
+NORETURN static void child_main(const struct task *t, int fd)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT;
+	char *const no_env[] = { NULL };
 	sigset_t none;
 	int e;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	e = work(arg, &out);
+	if (t->argv) {
+		if (dup2(fd, 1) == 1)
+			execve(t->argv[0], t->argv, no_env);
+		_exit(ENOEXEC);
+	}
+	e = t->work(t->arg, &out);
 	if (io_write(fd, out.p, out.n) < 0)
 		_exit(255);
 	_exit(e < 0 ? (-e < 255 ? -e : EIO) : 0);
@@ -49,8 +61,7 @@ static int child_read(int fd, int64_t until, size_t max, struct buf *ret)
 	}
 }
 
-int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeout_ms,
-              size_t max, struct buf *ret)
+static int run(const struct task *t, int64_t timeout_ms, size_t max, struct buf *ret)
 {
 	int fds[2], e, status;
 	pid_t pid;
@@ -66,7 +77,7 @@ int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeou
 	}
 	if (pid == 0) {
 		close(fds[0]);
-		child_main(work, arg, fds[1]);
+		child_main(t, fds[1]);
 	}
 	close(fds[1]);
 	e = child_read(fds[0], clock_ms() + timeout_ms, max, ret);
@@ -77,7 +88,22 @@ int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeou
 		;
 	if (e < 0)
 		return e;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) == 255)
+	if (!WIFEXITED(status) || WEXITSTATUS(status) > 133)
 		return -EIO;
 	return -WEXITSTATUS(status);
+}
+
+int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeout_ms,
+              size_t max, struct buf *ret)
+{
+	const struct task t = { .work = work, .arg = arg };
+
+	return run(&t, timeout_ms, max, ret);
+}
+
+int child_exec(char *const argv[], int64_t timeout_ms, size_t max, struct buf *ret)
+{
+	const struct task t = { .argv = argv };
+
+	return run(&t, timeout_ms, max, ret);
 }

@@ -13,4 +13,8 @@
 int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeout_ms,
               size_t max, struct buf *ret);
 
+/* The same with a program: argv[0] is its path; its standard output comes back, its exit
+ * status is -errno as work's return value (a status over 128: -EIO). Its environment is empty. */
+int child_exec(char *const argv[], int64_t timeout_ms, size_t max, struct buf *ret);
+
 #endif

@@ -24,10 +24,10 @@ int job_send(int sock, struct str text, const int *fds, size_t n)
 
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
+		c->cmsg_len = (socklen_t)CMSG_LEN(sizeof(int) * n);
 		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
 		m.msg_control = space.bytes;
-		m.msg_controllen = CMSG_SPACE(sizeof(int) * n);
+		m.msg_controllen = (socklen_t)CMSG_SPACE(sizeof(int) * n);
 	}
 	do
 		r = sendmsg(sock, &m, MSG_NOSIGNAL);
@@ -43,6 +43,7 @@ ssize_t job_recv(int sock, struct buf *text, int fds[static JOB_FDS_MAX])
 		            .msg_iovlen = 1,
 		            .msg_control = space.bytes,
 		            .msg_controllen = sizeof(space.bytes) };
+	struct cmsghdr *c;
 	ssize_t r;
 
 	buf_reset(text);
@@ -55,9 +56,9 @@ ssize_t job_recv(int sock, struct buf *text, int fds[static JOB_FDS_MAX])
 	while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return -errno;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-			memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	c = CMSG_FIRSTHDR(&m);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
 	text->n = (size_t)r;
 	text->p[r] = '\0';
 	return r;

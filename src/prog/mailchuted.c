@@ -1,8 +1,8 @@
 /*
  * mailchuted - owns the spool, adopts what was dropped, starts push while mail is due
  *
- * One thread, one poll(). Asleep it holds no library but libc in use and no timer but the
- * next due time.
+ * One thread, one poll(). Asleep it holds no library but libc and no timer but the next due
+ * time: what needs more (libconfuse, NSS, GnuTLS) are programs of their own.
  */
 #include "base/clock.h"
 #include "base/io.h"
@@ -55,34 +55,20 @@ struct daemon {
 	unsigned junk_n;
 };
 
-/* Configuration: read by a child, so that libconfuse's memory goes with it. */
-
-struct conf_job {
-	const char *path;
-};
-
-static int conf_child(void *arg, struct buf *out)
-{
-	const struct conf_job *j = arg;
-	_cleanup_buf_ struct buf err = BUF_INIT;
-	struct conf c;
-	int e = conf_load(j->path, &c, &err);
-
-	if (e < 0) {
-		buf_str(out, buf_view(&err));
-		return e;
-	}
-	conf_pack(&c, out);
-	return 0;
-}
+/* Configuration */
 
 /* Reads the configuration; on any error the one in force stays. */
 static int conf_read(struct daemon *d)
 {
-	struct conf_job job = { .path = d->conf_path };
-	_cleanup_buf_ struct buf out = BUF_INIT;
+	_cleanup_buf_ struct buf out = BUF_INIT, look = BUF_INIT, path = BUF_INIT;
+	char verb[] = "conf";
 	struct conf fresh;
-	int e = child_run(conf_child, &job, CONF_TIMEOUT_MS, 16 << 20, &out);
+	int e;
+
+	buf_fmt(&look, "%s/mailchute-look", d->libexec);
+	buf_z(&path, d->conf_path);
+	e = child_exec((char *[]){ look.p, verb, path.p, NULL }, CONF_TIMEOUT_MS,
+	               16 << 20, &out);
 
 	if (e == 0)
 		e = conf_unpack(buf_view(&out), &fresh);
@@ -472,12 +458,14 @@ int main(int argc, char **argv)
 	if (optind != argc)
 		usage();
 	log_open("mailchuted", false, d.debug);
+	who_ask(d.libexec);
 	e = become(d.user);
 	if (e < 0) {
-		log_line(LOG_LEVEL_ALERT, "cannot become user %s: %s; create it (useradd --system "
-					  "--home-dir %s --shell /usr/sbin/nologin %s) or name "
-					  "another with -u, not root",
-			 d.user, strerror(-e), SPOOL_PATH, MAILCHUTE_USER);
+		log_line(LOG_LEVEL_ALERT,
+		         "cannot become user %s: %s; create it (useradd --system "
+		         "--home-dir %s --shell /usr/sbin/nologin %s) or name "
+		         "another with -u, not root",
+		         d.user, strerror(-e), SPOOL_PATH, MAILCHUTE_USER);
 		return EX_NOUSER;
 	}
 	harden();

@@ -194,7 +194,8 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 		if (status != 0 && left)
 			r->window = 1;
 		if (left && r->settled == 0)
-			route_down(r, STR("push 0 mailchute-push left without a result"), now);
+			route_down(r, STR("push 0 mailchute-push left without a result"),
+			           now);
 	}
 	if (r->state == ROUTE_READY && left)
 		queue_rewind(&r->queue, false);

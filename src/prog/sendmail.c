@@ -84,7 +84,7 @@ static int send_message(struct sm_args *args, const char *spool, struct buf *why
 static int run(struct sm_args *args, struct buf *why)
 {
 	static const char verify[] = "sendmail: -bv: addresses are not verified here; "
-				     "nothing was sent\n";
+	                             "nothing was sent\n";
 	const char *spool;
 	int e;
 

@@ -181,17 +181,23 @@ static const struct letter {
 	enum arity arity;
 	enum action action;
 } letters[] = {
-	{ 'A', VALUE, IGNORE },     { 'B', VALUE, IGNORE },    { 'b', VALUE, SET_MODE },
-	{ 'C', VALUE, IGNORE },     { 'c', NONE, IGNORE },     { 'D', VALUE, IGNORE },
-	{ 'd', ATTACHED, IGNORE },  { 'e', VALUE, IGNORE },    { 'F', VALUE, SET_NAME },
-	{ 'f', VALUE, SET_SENDER }, { 'G', NONE, IGNORE },     { 'h', VALUE, IGNORE },
-	{ 'I', NONE, SET_ALIASES }, { 'i', NONE, SET_DOT },    { 'L', VALUE, IGNORE },
-	{ 'M', VALUE, IGNORE },     { 'm', NONE, IGNORE },     { 'N', VALUE, SET_NOTIFY },
-	{ 'n', NONE, IGNORE },      { 'O', VALUE, IGNORE },    { 'o', VALUE, SET_OLD_OPTION },
-	{ 'p', VALUE, IGNORE },     { 'Q', ATTACHED, SET_FLUSH }, { 'q', ATTACHED, SET_FLUSH },
-	{ 'R', VALUE, SET_RET },    { 'r', VALUE, SET_SENDER }, { 's', NONE, IGNORE },
-	{ 'T', NONE, IGNORE },      { 't', NONE, SET_TAKE },   { 'U', NONE, IGNORE },
-	{ 'V', VALUE, SET_ENVID },  { 'v', NONE, IGNORE },     { 'X', VALUE, IGNORE },
+	{ 'A', VALUE, IGNORE },         { 'B', VALUE, IGNORE },
+	{ 'b', VALUE, SET_MODE },       { 'C', VALUE, IGNORE },
+	{ 'c', NONE, IGNORE },          { 'D', VALUE, IGNORE },
+	{ 'd', ATTACHED, IGNORE },      { 'e', VALUE, IGNORE },
+	{ 'F', VALUE, SET_NAME },       { 'f', VALUE, SET_SENDER },
+	{ 'G', NONE, IGNORE },          { 'h', VALUE, IGNORE },
+	{ 'I', NONE, SET_ALIASES },     { 'i', NONE, SET_DOT },
+	{ 'L', VALUE, IGNORE },         { 'M', VALUE, IGNORE },
+	{ 'm', NONE, IGNORE },          { 'N', VALUE, SET_NOTIFY },
+	{ 'n', NONE, IGNORE },          { 'O', VALUE, IGNORE },
+	{ 'o', VALUE, SET_OLD_OPTION }, { 'p', VALUE, IGNORE },
+	{ 'Q', ATTACHED, SET_FLUSH },   { 'q', ATTACHED, SET_FLUSH },
+	{ 'R', VALUE, SET_RET },        { 'r', VALUE, SET_SENDER },
+	{ 's', NONE, IGNORE },          { 'T', NONE, IGNORE },
+	{ 't', NONE, SET_TAKE },        { 'U', NONE, IGNORE },
+	{ 'V', VALUE, SET_ENVID },      { 'v', NONE, IGNORE },
+	{ 'X', VALUE, IGNORE },
 };
 
 static const struct mode {
@@ -219,7 +225,8 @@ static const struct name {
 	enum sm_mode mode;
 	const char *unavailable;
 } names[] = {
-	{ { "mailq", 5 }, SM_UNAVAILABLE,
+	{ { "mailq", 5 },
+	  SM_UNAVAILABLE,
 	  "listing the queue (-bp, mailq) is not in this version" },
 	{ { "newaliases", 10 }, SM_ALIASES, NULL },
 	{ { "runq", 4 }, SM_FLUSH, NULL },
@@ -396,8 +403,8 @@ static int set_notify(struct sm_args *a, struct str value, struct buf *why)
 		while (i < ARRAY_LEN(word) && !str_ieq(str_trim(part), word[i]))
 			i++;
 		if (i == ARRAY_LEN(word))
-			return usage(why, "-N: not never, success, failure or delay:",
-			             value);
+			return usage(why,
+			             "-N: not never, success, failure or delay:", value);
 		said[i] = true;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(word); i++) {
@@ -430,8 +437,8 @@ static int set_values(struct sm_args *a, const struct words *w, struct buf *why)
 	if (w->envid) {
 		a->envid = str_z(w->envid);
 		if (!envelope_xtext_ok(a->envid, ENVELOPE_ENVID_MAX))
-			return usage(why, "-V: not an envelope id (RFC 3461 xtext):",
-			             a->envid);
+			return usage(
+			    why, "-V: not an envelope id (RFC 3461 xtext):", a->envid);
 	}
 	if (w->notify)
 		e = set_notify(a, str_z(w->notify), why);

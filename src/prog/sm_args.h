@@ -25,9 +25,9 @@ struct sm_rcpts {
 	struct buf table; /* hash table of uint32_t: number of a recipient + 1 */
 	size_t n;
 };
-#define SM_RCPTS_INIT                                                    \
-	{                                                                \
-		.text = BUF_INIT, .spans = BUF_INIT, .table = BUF_INIT,  \
+#define SM_RCPTS_INIT                                                   \
+	{                                                               \
+		.text = BUF_INIT, .spans = BUF_INIT, .table = BUF_INIT, \
 	}
 
 struct sm_args {
@@ -38,9 +38,9 @@ struct sm_args {
 	bool has_sender;       /* -f or -r */
 	struct buf sender;     /* empty: the null sender */
 	struct str full_name;
-	struct buf notify;    /* "NEVER" or a list; empty: not given */
-	struct str ret;       /* "FULL" or "HDRS" */
-	struct str envid;     /* xtext */
+	struct buf notify;     /* "NEVER" or a list; empty: not given */
+	struct str ret;        /* "FULL" or "HDRS" */
+	struct str envid;      /* xtext */
 	struct sm_rcpts rcpts; /* from the arguments */
 };
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-	HINT_MAX = 64,     /* octets of $LOGNAME: longer ones are no login */
+	HINT_MAX = 64,       /* octets of $LOGNAME: longer ones are no login */
 	NAME_LINE_MAX = 998, /* octets without a colon that still may be a field's name */
 };
 
@@ -164,8 +164,9 @@ static bool head_found(struct sm_head *h)
 	if (h->complete || h->header < h->text.n || h->empty)
 		return true;
 	last = str_from(h->text, (size_t)(str_rchr(h->text, '\n') + 1));
-	if (last.n <= NAME_LINE_MAX || ascii_space(last.p[0]) || str_chr(last, ':') >= 0 ||
-	    str_starts(last, STR("From ")) || str_starts(last, STR(">From ")))
+	if (last.n <= NAME_LINE_MAX || ascii_space(last.p[0]) ||
+	    str_chr(last, ':') >= 0 || str_starts(last, STR("From ")) ||
+	    str_starts(last, STR(">From ")))
 		return false;
 	h->header = h->text.n - last.n;
 	return true;
@@ -273,8 +274,7 @@ int sm_head_rcpts(struct str header, struct sm_rcpts *r, struct buf *ret_why)
 	bool blind;
 
 	while (head_next(&header, &f)) {
-		if (field_kind(f.name, &blind) != wanted ||
-		    sm_rcpts_add(r, f.body, &bad))
+		if (field_kind(f.name, &blind) != wanted || sm_rcpts_add(r, f.body, &bad))
 			continue;
 		if (bad.n) {
 			buf_str(ret_why, f.name);

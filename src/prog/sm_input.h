@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 enum {
-	SM_BLOCK = 65536,   /* what is read at once */
-	SM_BLOCK_MIN = 8,   /* least a caller may offer (tests offer little) */
+	SM_BLOCK = 65536,     /* what is read at once */
+	SM_BLOCK_MIN = 8,     /* least a caller may offer (tests offer little) */
 	SM_WRITER_HOURS = 24, /* a writer ends itself: t.* files are swept after 36 */
 };
 
@@ -31,9 +31,9 @@ struct sm_source {
 	char held[3]; /* what may yet be the last line, a dot */
 	size_t held_n;
 };
-#define SM_SOURCE(input)                       \
-	{                                      \
-		.fd = (input), .stop_fd = -1   \
+#define SM_SOURCE(input)                     \
+	{                                    \
+		.fd = (input), .stop_fd = -1 \
 	}
 
 /* Reads some bytes (n >= SM_BLOCK_MIN). How many, 0 at the end, or -errno; -ECANCELED:

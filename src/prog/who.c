@@ -2,7 +2,6 @@
 #include "base/clock.h"
 #include "prog/child.h"
 #include <errno.h>
-#include <pwd.h>
 
 enum { WHO_TIMEOUT_MS = 5000, WHO_KEPT_MS = 300000, WHO_CACHE = 16, WHO_NAME_MAX = 128 };
 
@@ -13,58 +12,59 @@ struct who {
 	char login[WHO_NAME_MAX], name[WHO_NAME_MAX];
 };
 
-static int look_up_uid(void *arg, struct buf *out)
-{
-	const struct passwd *pw = getpwuid(*(const uid_t *)arg);
+static const char *who_libexec = LIBEXEC_PATH;
 
-	if (!pw)
-		return -ENOENT;
-	buf_z(out, pw->pw_name);
-	buf_c(out, '\n');
-	buf_z(out, pw->pw_gecos);
-	return 0;
+void who_ask(const char *libexec)
+{
+	who_libexec = libexec;
 }
 
-/* Copies what may stand in a queue file's line; gecos ends at its first comma. */
-static void keep(char to[static WHO_NAME_MAX], struct str from, bool blanks)
+/* Asks mailchute-look for one passwd entry: "uid gid login\ngecos". */
+static int ask(const char *kind, const char *key, struct buf *out)
 {
-	size_t n = 0;
+	_cleanup_buf_ struct buf path = BUF_INIT, k = BUF_INIT, what = BUF_INIT;
 
-	for (size_t i = 0; i < from.n && n < WHO_NAME_MAX - 1; i++) {
-		unsigned char c = (unsigned char)from.p[i];
+	buf_fmt(&path, "%s/mailchute-look", who_libexec);
+	buf_z(&k, kind);
+	buf_z(&what, key);
+	return child_exec((char *[]){ path.p, k.p, what.p, NULL }, WHO_TIMEOUT_MS, 8192,
+	                  out);
+}
 
-		if (c > 0x20 && c != 0x7f && (blanks || c != ','))
-			to[n++] = (char)c;
-		else if (blanks && c == ' ')
-			to[n++] = ' ';
-	}
-	to[n] = '\0';
+static void keep(char to[static WHO_NAME_MAX], struct str from)
+{
+	snprintf(to, WHO_NAME_MAX, "%.*s", (int)from.n, from.n ? from.p : "");
 }
 
 static void look_up(struct who *w)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT;
-	struct str rest, login = STR(""), name = STR("");
+	struct str rest, line, login = STR(""), name = STR("");
+	char key[24];
 
 	w->used = true;
 	w->until = clock_ms() + WHO_KEPT_MS;
 	w->login[0] = w->name[0] = '\0';
-	if (child_run(look_up_uid, &w->uid, WHO_TIMEOUT_MS, 8192, &out) < 0)
+	snprintf(key, sizeof(key), "%llu", (unsigned long long)w->uid);
+	if (ask("uid", key, &out) < 0)
 		return;
 	rest = buf_view(&out);
-	str_cut(&rest, '\n', &login);
+	if (!str_cut(&rest, '\n', &line) || !str_cut(&line, ' ', &login) ||
+	    !str_cut(&line, ' ', &login) || !str_cut(&line, ' ', &login))
+		return;
 	str_cut(&rest, ',', &name);
-	keep(w->login, login, false);
-	keep(w->name, str_trim(name), true);
+	keep(w->login, login);
+	keep(w->name, str_trim(name));
 }
 
 void who_is(uid_t uid, struct buf *ret_login, struct buf *ret_name)
 {
 	static struct who cache[WHO_CACHE];
 	struct who *w = &cache[0];
+	int64_t now = clock_ms();
 
 	for (size_t i = 0; i < WHO_CACHE; i++) {
-		if (cache[i].used && cache[i].uid == uid && cache[i].until > clock_ms()) {
+		if (cache[i].used && cache[i].uid == uid && cache[i].until > now) {
 			w = &cache[i];
 			goto out;
 		}
@@ -78,37 +78,20 @@ out:
 	buf_z(ret_name, w->name);
 }
 
-struct named {
-	const char *login;
-	uid_t uid;
-	gid_t gid;
-};
-
-static int look_up_login(void *arg, struct buf *out)
-{
-	struct named *n = arg;
-	const struct passwd *pw = getpwnam(n->login);
-
-	if (!pw)
-		return -ENOENT;
-	n->uid = pw->pw_uid;
-	n->gid = pw->pw_gid;
-	buf_add(out, n, sizeof(*n));
-	return 0;
-}
-
 int who_named(const char *login, uid_t *ret_uid, gid_t *ret_gid)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT;
-	struct named n = { .login = login };
-	int e = child_run(look_up_login, &n, WHO_TIMEOUT_MS, sizeof(n), &out);
+	struct str rest, uid, gid;
+	uint64_t u, g;
+	int e = ask("login", login, &out);
 
 	if (e < 0)
 		return e;
-	if (out.n != sizeof(n))
+	rest = buf_view(&out);
+	if (!str_cut(&rest, ' ', &uid) || !str_cut(&rest, ' ', &gid) ||
+	    !str_u64(uid, &u) || !str_u64(gid, &g))
 		return -EIO;
-	memcpy(&n, out.p, sizeof(n));
-	*ret_uid = n.uid;
-	*ret_gid = n.gid;
+	*ret_uid = (uid_t)u;
+	*ret_gid = (gid_t)g;
 	return 0;
 }

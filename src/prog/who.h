@@ -1,5 +1,5 @@
 /*
- * who.h - names of uids, looked up in a child (NSS can block), remembered for a while
+ * who.h - names of uids, looked up by mailchute-look (NSS can block), remembered for a while
  */
 #ifndef PROG_WHO_H
 #define PROG_WHO_H
@@ -7,6 +7,8 @@
 #include "base/str.h"
 #include <sys/types.h>
 
+/* Which program to ask; before the first use. */
+void who_ask(const char *libexec);
 /* Login and full name (the first part of gecos) of a uid; empty when it has none or the
  * lookup took over 5 s. Bytes that must not stand in a queue file are left out. */
 void who_is(uid_t uid, struct buf *ret_login, struct buf *ret_name);

@@ -37,7 +37,7 @@ static bool drop_ok(struct spool *s, const struct adopt_ops *ops, const char *na
 static int drop_take(struct spool *s, struct taking *t)
 {
 	t->a.id = spool_new_id(s);
-	return spool_rename_new(s->drop, t->a.drop.c, s->taken, t->a.id.c);
+	return io_rename_new(s->drop, t->a.drop.c, s->taken, t->a.id.c);
 }
 
 /* Copies taken/<id> to queue/new/t.<id> behind the attested lines. */
@@ -189,7 +189,7 @@ static int batch_fill(struct spool *s, const struct adopt_ops *ops, bool leftove
 		/* Swapped or closed to us while we looked: back to where its owner sees
 		 * it. */
 		ops->junk(ops->arg, t->a.id.c, 0, "changed while it was taken");
-		if (spool_rename_new(s->taken, t->a.id.c, s->drop, t->a.id.c) < 0)
+		if (io_rename_new(s->taken, t->a.id.c, s->drop, t->a.id.c) < 0)
 			unlinkat(s->taken, t->a.id.c, 0);
 	}
 	return 0;

@@ -373,7 +373,7 @@ int queue_defer(struct queue *q, struct place *p, int64_t due)
 	snprintf(name, sizeof(name), "%08x", target.due);
 	if (mkdirat(q->dir, name, 0700) == 0 && fsync(q->dir) < 0)
 		return -errno;
-	e = spool_rename_new(q->s->queue, from, q->s->queue, to);
+	e = io_rename_new(q->s->queue, from, q->s->queue, to);
 	if (e < 0)
 		return e;
 	e = bucket_sync(q, target.due);
@@ -394,7 +394,7 @@ int queue_put_aside(struct queue *q, const struct place *p, int dir)
 	snprintf(note, sizeof(note), "%s.note", p->id.c);
 	if (renameat(q->s->note, p->id.c, dir, note) < 0 && errno != ENOENT)
 		return -errno;
-	e = spool_rename_new(q->s->queue, path, dir, p->id.c);
+	e = io_rename_new(q->s->queue, path, dir, p->id.c);
 	if (e < 0)
 		return e;
 	if (fsync(dir) < 0)

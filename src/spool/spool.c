@@ -180,17 +180,6 @@ int spool_file_begin(int dir, const struct id *id)
 	return fd < 0 ? -errno : fd;
 }
 
-int spool_rename_new(int from_dir, const char *from, int to_dir, const char *to)
-{
-	if (renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -errno;
-	if (linkat(from_dir, from, to_dir, to, 0) < 0)
-		return -errno;
-	return unlinkat(from_dir, from, 0) < 0 ? -errno : 0;
-}
-
 int spool_file_commit(int dir, const struct id *id, int fd, bool replace)
 {
 	char name[ID_LEN + 3];
@@ -203,7 +192,7 @@ int spool_file_commit(int dir, const struct id *id, int fd, bool replace)
 		e = -errno;
 	if (e == 0)
 		e = replace ? (renameat(dir, name, dir, id->c) < 0 ? -errno : 0)
-		            : spool_rename_new(dir, name, dir, id->c);
+		            : io_rename_new(dir, name, dir, id->c);
 	if (e < 0)
 		unlinkat(dir, name, 0);
 	return e;

@@ -44,8 +44,6 @@ void spool_sweep(struct spool *s, int64_t now);
 int spool_file_begin(int dir, const struct id *id);
 int spool_file_commit(int dir, const struct id *id, int fd, bool replace);
 void spool_file_abort(int dir, const struct id *id, int fd);
-/* Renames without replacing, also where the file system lacks RENAME_NOREPLACE. */
-int spool_rename_new(int from_dir, const char *from, int to_dir, const char *to);
 
 /* The state file: what mailchuted knows of its smart hosts, as text (mailchute-spool(5)).
  * Written anew as a whole; not synced: it only saves the host needless attempts. */

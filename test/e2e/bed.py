@@ -433,15 +433,20 @@ class Bed:
     def queue(self):
         """Ids of all messages that are in the drop, queued, held or bad: {id: where}."""
         out = {}
-        for top in ("in/drop", "queue", "hold", "bad"):
+        for top in ("in/drop", "in/taken", "queue", "hold", "bad"):
             for folder, _, names in os.walk(os.path.join(self.spool, top)):
                 for name in names:
                     if re.fullmatch(r"[0-9a-f]{16}", name):
                         out[name] = os.path.relpath(folder, self.spool)
         return out
 
+    def wait_queue(self, count, seconds=5):
+        """A message that is being adopted may be seen twice or not at all: hence waits."""
+        wait_for(lambda: len(self.queue()) == count, seconds,
+                 lambda: f"{count} messages in the queue, it holds {self.queue()}")
+
     def wait_empty(self, seconds=15):
-        wait_for(lambda: not self.queue(), seconds, f"an empty queue, it holds {self.queue()}")
+        self.wait_queue(0, seconds)
 
 
 def letter(subject="test", body="Hello.\n", sender="root", to="friend@far.example", more=""):

@@ -76,6 +76,7 @@ static void test_list(void **state)
 		  "a@b|=?utf-8?q?J=C3=BC?=|" },
 		{ "brackets in name", "[list] x@y (z) <a@b>", "a@b|[list] x@y|z" },
 		{ "backslash", "\\root", "root||" },
+		{ "backslash in domain", "a@\\., d", "d||!" },
 		{ "unclosed comment", "root (Cron Daemon", "!" },
 		{ "unclosed quotes", "\"Eddy <a@b>, c@d", "!" },
 		{ "unclosed angle", "<a@b, c@d", "c@d||!" },

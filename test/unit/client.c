@@ -7,6 +7,7 @@
  *	N     nothing more may have come (nothing was pipelined)
  *	B...  content must come, exactly this before the lone dot
  *	b...  content must come, as much as this, and no more is read (it begins so)
+ *	W     wait 150 ms
  *	Z     keep silent until the client closes
  *	X     close, R  close with a reset
  * At the end of the script the client must close without another octet. The host is a
@@ -134,6 +135,9 @@ static void host_does(struct host *h, const char *step)
 	case 'b':
 		host_content(h, step + 1, false);
 		break;
+	case 'W':
+		usleep(150000);
+		break;
 	case 'Z':
 		while (host_reads(h, HOST_PATIENCE_MS))
 			;
@@ -200,21 +204,32 @@ static const struct row {
 	  .script = { GREET, PLAIN, MAIL "\r\n", "N", OK, R1, "N", OK, DATA, "N",
 	              "S354 go\r\n", BODY, OK, QUIT } },
 	{ "pipelined", "DDD", "250 2.0.0 ok", 3, 1, 1, true,
-	  .script = { GREET, PIPE, MAIL " SIZE=33\r\n", R1, R2, R3, DATA, "N", OK, OK, OK, OK,
-	              "S354 go\r\n", BODY, OK, QUIT } },
+	  .script = { GREET, PIPE, MAIL " SIZE=33\r\n", R1, R2, R3, DATA, "N", OK, OK, OK,
+	              OK, "S354 go\r\n", BODY, OK, QUIT } },
 	{ "two messages", "D|D", NULL, 1, 2, 2, true,
-	  .script = { GREET, PIPE, MAIL, R1, DATA, OK, OK, "S354 go\r\n", BODY, OK,
-	              "CRSET\r\n", MAIL, R1, DATA, OK, OK, OK, "S354 go\r\n", BODY, OK,
+	  .script = { GREET,       PIPE,
+	              MAIL,        R1,
+	              DATA,        OK,
+	              OK,          "S354 go\r\n",
+	              BODY,        OK,
+	              "CRSET\r\n", MAIL,
+	              R1,          DATA,
+	              OK,          OK,
+	              OK,          "S354 go\r\n",
+	              BODY,        OK,
 	              QUIT } },
 	{ "replies octet by octet", "DF", NULL, 2, 1, 1, true,
 	  .script = { "s220-mx.example\r\n220 hi\r\n", "CEHLO ",
-	              "s250-mx\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", MAIL, R1, R2, DATA,
-	              "s250-a\r\n250-b\r\n250 c\r\n250 ok\r\n550-5.1.1 no\r\n550 5.1.1 user\r\n354 "
+	              "s250-mx\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", MAIL, R1, R2,
+	              DATA,
+	              "s250-a\r\n250-b\r\n250 c\r\n250 ok\r\n550-5.1.1 no\r\n550 5.1.1 "
+	              "user\r\n354 "
 	              "go\r\n",
 	              BODY, "s250-2.0.0 o\r\n250 2.0.0 k\r\n", QUIT } },
 	{ "replies in one segment", "DF", NULL, 2, 1, 1, true,
 	  .script = { GREET, PIPE, MAIL, R1, R2, DATA,
-	              "S250 ok\r\n250 ok\r\n550 5.1.1 no\r\n354 go\r\n", BODY, OK, QUIT } },
+	              "S250 ok\r\n250 ok\r\n550 5.1.1 no\r\n354 go\r\n", BODY, OK,
+	              QUIT } },
 
 	{ "greeting 554", "!greeting", "554 no", 1, .script = { "S554 no\r\n" } },
 	{ "greeting 421", "!greeting", "421 busy", 1, .script = { "S421 busy\r\n" } },
@@ -223,19 +238,29 @@ static const struct row {
 	{ "greeting twice", "!EHLO", "out of turn", 1,
 	  .script = { "S220 hi\r\n220 hi\r\n" } },
 	{ "greeting endless", "!greeting", "endless", 1,
-	  .script = { "S220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
-	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
-	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
-	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
-	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
-	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
-	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n"
-	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n",
+	  .script = { "S220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-"
+	              "a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-"
+	              "a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-"
+	              "a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-"
+	              "a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-"
+	              "a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-"
+	              "a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-"
+	              "a\r\n220-a\r\n"
+	              "220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-a\r\n220-"
+	              "a\r\n220-a\r\n",
 	              "Z" } },
 	{ "greeting silence", "!greeting", "no reply to greeting in time", 1, .scale = 1,
 	  .script = { "Z" } },
 	{ "greeting drips for ever", "!greeting", "no reply", 1, .scale = 1,
-	  .script = { "s220-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	  .script = { "s220-"
+	              "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	              "aa",
 	              "Z" } },
 	{ "closed at once", "!greeting", "connection lost at greeting", 1,
 	  .script = { "X" } },
@@ -249,12 +274,12 @@ static const struct row {
 	{ "no STARTTLS", "!STARTTLS", "does not offer STARTTLS", 1, .starttls = true,
 	  .auth = true, .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n" } },
 	{ "STARTTLS after HELO", "!STARTTLS", "does not offer STARTTLS", 1,
-	  .starttls = true,
-	  .script = { GREET, "S500 no\r\n", "CHELO ", "S250 mx\r\n" } },
+	  .starttls = true, .script = { GREET, "S500 no\r\n", "CHELO ", "S250 mx\r\n" } },
 	{ "STARTTLS 454", "!STARTTLS", "454", 1, .starttls = true, .auth = true,
 	  .script = { GREET, "S250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n",
 	              "CSTARTTLS\r\n", "S454 no\r\n" } },
-	{ "STARTTLS with more behind it", "!STARTTLS", "in the clear", 1, .starttls = true,
+	{ "STARTTLS with more behind it", "!STARTTLS", "in the clear", 1,
+	  .starttls = true,
 	  .script = { GREET, "S250-mx\r\n250 STARTTLS\r\n", "CSTARTTLS\r\n",
 	              "S220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n" } },
 	{ "STARTTLS with garbage behind it", "!STARTTLS", "in the clear", 1,
@@ -291,8 +316,8 @@ static const struct row {
 	  .insecure = true,
 	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n", "CAUTH PLAIN ",
 	              "S334 \r\n" } },
-	{ "AUTH not offered", "!AUTH", "offers no AUTH", 1, .auth = true, .insecure = true,
-	  .script = { GREET, PLAIN } },
+	{ "AUTH not offered", "!AUTH", "offers no AUTH", 1, .auth = true,
+	  .insecure = true, .script = { GREET, PLAIN } },
 	{ "AUTH unknown", "!AUTH", "mailchute knows: CRAM-MD5", 1, .auth = true,
 	  .insecure = true,
 	  .script = { GREET, "S250-mx\r\n250 AUTH CRAM-MD5 NTLM\r\n" } },
@@ -316,24 +341,84 @@ static const struct row {
 	  .script = { GREET, PLAIN, MAIL, OK, R1, "S550 5.1.1 no\r\n", R2, OK, R3,
 	              "S450 busy\r\n", DATA, "S354 go\r\n", BODY, OK, QUIT } },
 	{ "no recipient, lockstep: no DATA", "FL", NULL, 2, 1, 0, true,
-	  .script = { GREET, PLAIN, MAIL, OK, R1, "S550 no\r\n", R2, "S450 no\r\n", QUIT } },
+	  .script = { GREET, PLAIN, MAIL, OK, R1, "S550 no\r\n", R2, "S450 no\r\n",
+	              QUIT } },
 	{ "no recipient, pipelined", "LF", "451 4.7.1 grey", 2, 1, 0, true,
 	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, OK, "S451 4.7.1 grey\r\n",
 	              "S550 no\r\n", "S554 5.5.1 no valid recipients\r\n", QUIT } },
 	{ "no recipient, yet 354", "F|D", "550 no", 1, 2, 1, true,
-	  .script = { GREET, PIPE, MAIL, R1, DATA, OK, "S550 no\r\n", "S354 go\r\n",
-	              "C.\r\n", "S554 nobody\r\n", "CRSET\r\n", MAIL, R1, DATA, OK, OK, OK,
-	              "S354 go\r\n", BODY, OK, QUIT } },
+	  .script = { GREET,
+	              PIPE,
+	              MAIL,
+	              R1,
+	              DATA,
+	              OK,
+	              "S550 no\r\n",
+	              "S354 go\r\n",
+	              "C.\r\n",
+	              "S554 nobody\r\n",
+	              "CRSET\r\n",
+	              MAIL,
+	              R1,
+	              DATA,
+	              OK,
+	              OK,
+	              OK,
+	              "S354 go\r\n",
+	              BODY,
+	              OK,
+	              QUIT } },
 	{ "too many recipients", "DDD", NULL, 3, 1, 1, true,
-	  .script = { GREET, PIPE, MAIL, R1, R2, R3, DATA, OK, OK, "S452 4.5.3 many\r\n",
-	              "S452 4.5.3 many\r\n", "S354 go\r\n", BODY, OK, "CRSET\r\n", MAIL, R2,
-	              R3, DATA, OK, OK, OK, "S452 many\r\n", "S354 go\r\n", BODY, OK,
-	              "CRSET\r\n", MAIL, R3, DATA, OK, OK, OK, "S354 go\r\n", BODY, OK,
+	  .script = { GREET,
+	              PIPE,
+	              MAIL,
+	              R1,
+	              R2,
+	              R3,
+	              DATA,
+	              OK,
+	              OK,
+	              "S452 4.5.3 many\r\n",
+	              "S452 4.5.3 many\r\n",
+	              "S354 go\r\n",
+	              BODY,
+	              OK,
+	              "CRSET\r\n",
+	              MAIL,
+	              R2,
+	              R3,
+	              DATA,
+	              OK,
+	              OK,
+	              OK,
+	              "S452 many\r\n",
+	              "S354 go\r\n",
+	              BODY,
+	              OK,
+	              "CRSET\r\n",
+	              MAIL,
+	              R3,
+	              DATA,
+	              OK,
+	              OK,
+	              OK,
+	              "S354 go\r\n",
+	              BODY,
+	              OK,
 	              QUIT } },
 	{ "too many recipients, lockstep", "DD", NULL, 2, 1, 1, true,
-	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, R2, "S452 4.5.3 many\r\n", DATA,
-	              "S354 go\r\n", BODY, OK, "CRSET\r\n", OK, MAIL, OK, R2, OK, DATA,
-	              "S354 go\r\n", BODY, OK, QUIT } },
+	  .script = { GREET,       PLAIN,
+	              MAIL,        OK,
+	              R1,          OK,
+	              R2,          "S452 4.5.3 many\r\n",
+	              DATA,        "S354 go\r\n",
+	              BODY,        OK,
+	              "CRSET\r\n", OK,
+	              MAIL,        OK,
+	              R2,          OK,
+	              DATA,        "S354 go\r\n",
+	              BODY,        OK,
+	              QUIT } },
 	{ "RCPT 421", "FHH", NULL, 3, 1, 0, false,
 	  .script = { GREET, PIPE, MAIL, R1, R2, R3, DATA, OK, "S550 5.1.1 no\r\n",
 	              "S421 bye\r\n", "X" } },
@@ -347,7 +432,8 @@ static const struct row {
 	  .script = { GREET, PLAIN, MAIL, "S550 no\r\n", "CRSET\r\n",
 	              "S554 too many nonmail commands\r\n" } },
 	{ "gone between messages", "D|C", NULL, 1, 2, 1, false,
-	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, OK, "X" } },
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, OK,
+	              "X" } },
 	{ "421 between messages", "D|C", NULL, 1, 2, 1, false,
 	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY,
 	              "S250 ok\r\n421 idle\r\n" } },
@@ -372,13 +458,13 @@ static const struct row {
 	{ "closed before DATA's reply", "H", "connection lost at DATA", 1, 1, 0, false,
 	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "X" } },
 	{ "closed after the dot", "BF", "connection lost at content", 2, 1, 1, false,
-	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, OK, OK, "S550 no\r\n", "S354 go\r\n",
-	              BODY, "X" } },
+	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, OK, OK, "S550 no\r\n",
+	              "S354 go\r\n", BODY, "X" } },
 	{ "reset after the dot", "B", "connection lost at content", 1, 1, 1, false,
 	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, "R" } },
 	{ "half a reply after the dot", "B", NULL, 1, 1, 1, false,
-	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, "S250 2.0",
-	              "X" } },
+	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY,
+	              "S250 2.0", "X" } },
 	{ "garbage after the dot", "B", "malformed", 1, 1, 1, false,
 	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY,
 	              "Sfine!\r\n" } },
@@ -388,8 +474,8 @@ static const struct row {
 	{ "silence after the dot", "B", "no reply to content in time", 1, 1, 1, false,
 	  .scale = 1,
 	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", "Z" } },
-	{ "silence after MAIL", "H", "no reply to MAIL in time", 1, 1, 0, false, .scale = 1,
-	  .script = { GREET, PLAIN, MAIL, "Z" } },
+	{ "silence after MAIL", "H", "no reply to MAIL in time", 1, 1, 0, false,
+	  .scale = 1, .script = { GREET, PLAIN, MAIL, "Z" } },
 	{ "the dot refused before it came", "H", "out of turn", 1, 1, 0, false,
 	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
 	              "S354 go\r\n250 2.0.0 already\r\n" } },
@@ -412,18 +498,19 @@ static const struct row {
 	{ "8-bit recipient, SMTPUTF8", "D", NULL, 1, 1, 1, true, .utf8 = true,
 	  .script = { GREET, "S250-mx\r\n250-SMTPUTF8\r\n250 SIZE\r\n",
 	              MAIL " SIZE=33 SMTPUTF8\r\n", OK,
-	              "CRCPT TO:<\xc3\xa4@example.org>\r\n", OK, DATA, "S354 go\r\n", BODY,
-	              OK, QUIT } },
+	              "CRCPT TO:<\xc3\xa4@example.org>\r\n", OK, DATA, "S354 go\r\n",
+	              BODY, OK, QUIT } },
 	{ "DSN", "D", NULL, 1, 1, 1, true,
-	  .script = { GREET, "S250-mx\r\n250 dsn\r\n", MAIL " RET=HDRS ENVID=e+2B1\r\n", OK,
+	  .script = { GREET, "S250-mx\r\n250 dsn\r\n", MAIL " RET=HDRS ENVID=e+2B1\r\n",
+	              OK,
 	              "CRCPT TO:<r1@example.org> NOTIFY=NEVER "
 	              "ORCPT=rfc822;o@example.org\r\n",
 	              OK, DATA, "S354 go\r\n", BODY, OK, QUIT } },
 	{ "size over the limit", "FF", "552 5.3.4 message of 33", 2, 1, 0, true,
 	  .script = { GREET, "S250-mx\r\n250 SIZE 32\r\n", QUIT } },
 	{ "size at the limit", "D", NULL, 1, 1, 1, true,
-	  .script = { GREET, "S250-mx\r\n250 SIZE 33\r\n", MAIL " SIZE=33\r\n", OK, R1, OK,
-	              DATA, "S354 go\r\n", BODY, OK, QUIT } },
+	  .script = { GREET, "S250-mx\r\n250 SIZE 33\r\n", MAIL " SIZE=33\r\n", OK, R1,
+	              OK, DATA, "S354 go\r\n", BODY, OK, QUIT } },
 };
 
 /* ---- the client's side ---- */
@@ -481,7 +568,8 @@ static void send_one(struct client *c, const struct row *t, int fd, int *commits
                      struct buf *got, struct buf *text)
 {
 	static const char *const names[RCPTS_MAX] = { "r1@example.org", "r2@example.org",
-		                                      "r3@example.org", "r4@example.org" };
+		                                      "r3@example.org",
+		                                      "r4@example.org" };
 	struct client_rcpt rcpt[RCPTS_MAX] = { 0 };
 	struct client_msg m = {
 		.sender = str_z(t->sender ? t->sender : "a@example.org"),
@@ -612,14 +700,19 @@ static void send_big(const char *name, const char *const *script, int scale, cha
 {
 	struct row t = { .name = name, .scale = scale };
 	struct sockaddr_in to;
-	int listener = listen_local(&to), status, fd = io_memfd("big", STR("xyz")), commits = 0;
+	int listener = listen_local(&to), status, fd = io_memfd("big", STR("xyz")),
+	    commits = 0;
 	pid_t pid = host_start(name, script, listener);
 	struct client_conf conf = conf_of(&t);
 	const char *why;
 	struct client *c = client_new(&conf, &why);
 	struct client_rcpt r = { .addr = STR("r1@example.org") };
-	struct client_msg m = { .sender = STR("a@example.org"), .header = STR("A: b\n\n"),
-		                .rcpt = &r, .rcpts = 1, .on_commit = count, .arg = &commits };
+	struct client_msg m = { .sender = STR("a@example.org"),
+		                .header = STR("A: b\n\n"),
+		                .rcpt = &r,
+		                .rcpts = 1,
+		                .on_commit = count,
+		                .arg = &commits };
 	struct verdict v = { 0 };
 
 	close(listener);
@@ -650,17 +743,46 @@ static void send_big(const char *name, const char *const *script, int scale, cha
 
 static void test_big(void **state)
 {
-	static const char *const early[] = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
-		                             "S354 go\r\n", "bA: b\r\n\r\naaa",
-		                             "S552 5.3.4 too big\r\n", "Z", NULL };
-	static const char *const early_close[] = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
-		                                   "S354 go\r\n", "bA: b\r\n\r\naaa",
-		                                   "S552 5.3.4 too big\r\n", "X", NULL };
-	static const char *const gone[] = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
-		                            "S354 go\r\n", "bA: b\r\n\r\naaa", "R", NULL };
-	static const char *const yes[] = { GREET, PLAIN, MAIL, OK, R1, OK, DATA,
-		                           "S354 go\r\n", "bA: b\r\n\r\naaa",
-		                           "S250 thanks\r\n", "Z", NULL };
+	static const char *const early[] = { GREET,
+		                             PLAIN,
+		                             MAIL,
+		                             OK,
+		                             R1,
+		                             OK,
+		                             DATA,
+		                             "S354 go\r\n",
+		                             "bA: b\r\n\r\naaa",
+		                             "S552 5.3.4 too big\r\n",
+		                             "Z",
+		                             NULL };
+	static const char *const early_close[] = { GREET,
+		                                   PLAIN,
+		                                   MAIL,
+		                                   OK,
+		                                   R1,
+		                                   OK,
+		                                   DATA,
+		                                   "S354 go\r\n",
+		                                   "bA: b\r\n\r\naaa",
+		                                   "S552 5.3.4 too big\r\n",
+		                                   "X",
+		                                   NULL };
+	static const char *const gone[] = {
+		GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", "bA: b\r\n\r\naaa",
+		"R",   NULL
+	};
+	static const char *const yes[] = { GREET,
+		                           PLAIN,
+		                           MAIL,
+		                           OK,
+		                           R1,
+		                           OK,
+		                           DATA,
+		                           "S354 go\r\n",
+		                           "bA: b\r\n\r\naaa",
+		                           "S250 thanks\r\n",
+		                           "Z",
+		                           NULL };
 
 	(void)state;
 	send_big("refused early", early, 0, 'F', "552 5.3.4 too big");
@@ -669,41 +791,62 @@ static void test_big(void **state)
 	send_big("accepted early", yes, 0, 'H', "does not have yet");
 }
 
-/* The canceller hangs up: nothing more is sent, the reply due is still taken. */
-static void test_cancel(void **state)
+/* Plays one message while another process hangs up the cancel descriptor after some
+ * time. */
+static void cancel_one(const char *const *script, int hangup_ms, int scale, char want,
+                       const char *text)
 {
-	static const char *const script[] = { GREET, PLAIN, MAIL, "Z", NULL };
-	struct row t = { .name = "cancel", .scale = 1 };
+	struct row t = { .name = "cancel", .scale = scale, .rcpts = 1 };
 	struct client_conf conf = conf_of(&t);
 	struct sockaddr_in to;
 	int listener = listen_local(&to), status, pair[2], fd = body_file(), commits = 0;
-	_cleanup_buf_ struct buf got = BUF_INIT, text = BUF_INIT;
+	_cleanup_buf_ struct buf got = BUF_INIT, said = BUF_INIT;
 	struct verdict v = { 0 };
-	struct client *c;
 	const char *why;
-	pid_t pid;
-	int64_t start;
+	struct client *c = client_new(&conf, &why);
+	pid_t pid = host_start("cancel", script, listener), other = -1;
 
-	(void)state;
-	t.rcpts = 1;
+	close(listener);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	conf.cancel_fd = pair[0];
-	pid = host_start("cancel", script, listener);
-	close(listener);
-	c = client_new(&conf, &why);
 	assert_int_equal(client_open(c, (struct sockaddr *)&to, sizeof(to), &v), 0);
-	/* The host keeps a copy of pair[1] since its fork: only shutdown hangs up. */
-	shutdown(pair[1], SHUT_RDWR);
-	start = clock_ms();
-	send_one(c, &t, fd, &commits, &got, &text);
-	assert_string_equal(got.p, "H");
-	assert_non_null(strstr(text.p, "mailchuted is gone"));
-	assert_true(clock_ms() - start < 200);
+	if (hangup_ms == 0) {
+		close(pair[1]);
+	} else if ((other = fork()) == 0) {
+		usleep((useconds_t)hangup_ms * 1000);
+		shutdown(pair[1], SHUT_RDWR);
+		_exit(0);
+	}
+	send_one(c, &t, fd, &commits, &got, &said);
+	if (got.p[0] != want || !strstr(said.p, text))
+		fail_msg("cancel after %d ms: %s %s", hangup_ms, got.p, said.p);
 	client_free(c);
 	waitpid(pid, &status, 0);
+	if (status)
+		fail_msg("cancel after %d ms: the host saw something else", hangup_ms);
+	if (other > 0)
+		waitpid(other, &status, 0);
 	close(pair[0]);
-	close(pair[1]);
+	if (hangup_ms)
+		close(pair[1]);
 	close(fd);
+}
+
+/* The canceller hangs up: nothing more is sent, the reply due is still taken. */
+static void test_cancel(void **state)
+{
+	static const char *const nothing[] = { GREET, PLAIN, NULL };
+	static const char *const slow[] = { GREET, PLAIN,         MAIL, OK,  R1, OK,
+		                            DATA,  "S354 go\r\n", BODY, "W", OK, NULL };
+	static const char *const never[] = { GREET, PLAIN,         MAIL, OK,  R1,  OK,
+		                             DATA,  "S354 go\r\n", BODY, "Z", NULL };
+	static const char *const mail[] = { GREET, PLAIN, MAIL, "W", OK, NULL };
+
+	(void)state;
+	cancel_one(nothing, 0, 1000, 'H', "mailchuted is gone");
+	cancel_one(slow, 40, 1000, 'D', "250");
+	cancel_one(never, 40, 1, 'B', "mailchuted is gone");
+	cancel_one(mail, 40, 1000, 'H', "mailchuted is gone");
 }
 
 /* The whole session has a limit. */
@@ -736,8 +879,8 @@ static void test_session_max(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rows),   cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_big),    cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_rows),        cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_big),         cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_session_max),
 	};
 

@@ -351,11 +351,11 @@ static void test_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		IN_SPOOL(test_commit),   IN_SPOOL(test_signals_blocked),
-		IN_SPOOL(test_abort),    IN_SPOOL(test_taken),
-		IN_SPOOL(test_full),     IN_SPOOL(test_vanished),
-		IN_SPOOL(test_refused),  IN_SPOOL(test_closed),
-		IN_SPOOL(test_wake),     IN_SPOOL(test_few_descriptors),
+		IN_SPOOL(test_commit),  IN_SPOOL(test_signals_blocked),
+		IN_SPOOL(test_abort),   IN_SPOOL(test_taken),
+		IN_SPOOL(test_full),    IN_SPOOL(test_vanished),
+		IN_SPOOL(test_refused), IN_SPOOL(test_closed),
+		IN_SPOOL(test_wake),    IN_SPOOL(test_few_descriptors),
 		IN_SPOOL(test_ids),
 	};
 

@@ -20,7 +20,10 @@ static void test_ok(void **state)
 		{ "slash", "0123456789/12345", false },
 		{ "g", "g123456789012345", false },
 		{ "blank in front", " 123456789012345", false },
-		{ "high byte", "\xb9""123456789012345", false },
+		{ "high byte",
+		  "\xb9"
+		  "123456789012345",
+		  false },
 	};
 
 	(void)state;
@@ -47,7 +50,9 @@ static void test_make(void **state)
 		{ "zero", 0, 0, "0000000000000000" },
 		{ "parts", 0x123456789ab, 0xcdef, "123456789ab0cdef" },
 		{ "44 bits of time", INT64_C(0x7f123456789ab), 1, "123456789ab00001" },
-		{ "16 bits of random", 1, 0xfffff, "0000000000" "10ffff" },
+		{ "16 bits of random", 1, 0xfffff,
+		  "0000000000"
+		  "10ffff" },
 	};
 
 	(void)state;

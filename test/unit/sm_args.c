@@ -114,7 +114,9 @@ static void test_letters(void **state)
 		{ "-f <>", { S, "-f", "<>", "b" }, "send F<> R<b>" },
 		{ "-f<>", { S, "-f<>", "b" }, "send F<> R<b>" },
 		{ "-f empty", { S, "-f", "", "b" }, "send F<> R<b>" },
-		{ "-f empty, then", { S, "-f", "", "-f", "a@x", "b" }, "send F<a@x> R<b>" },
+		{ "-f empty, then",
+		  { S, "-f", "", "-f", "a@x", "b" },
+		  "send F<a@x> R<b>" },
 		{ "-f name", { S, "-f", "Al B <a@x>", "b" }, "send F<a@x> R<b>" },
 		{ "-f <a>", { S, "-f", "<a@x>", "b" }, "send F<a@x> R<b>" },
 		{ "-f bare", { S, "-froot", "b" }, "send F<root> R<b>" },
@@ -209,26 +211,35 @@ static void test_refused(void **state)
 		  { S, "a@b> SIZE=1 X=<y" },
 		  "not a recipient: \"a@b> SIZE=1 X=<y\"" },
 		{ "LF", { S, "a@x\nRb@x" }, "not a recipient: \"a@x\\x0aRb@x\"" },
-		{ "LF in quotes", { S, "\"a\nb\\\nc\"@x y" },
+		{ "LF in quotes",
+		  { S, "\"a\nb\\\nc\"@x y" },
 		  "not a recipient: \"\"a\\x0ab\\x5c\\x0ac\"@x y\"" },
 		{ "control", { S, "a\x01@x" }, "not a recipient: \"a\\x01@x\"" },
-		{ "one of a list", { S, "a@x, b@, c@x" },
+		{ "one of a list",
+		  { S, "a@x, b@, c@x" },
 		  "not a recipient: \"a@x, b@, c@x\"" },
-		{ "-f LF", { S, "-fa@x\nRb@x", "a" }, "-f: not one address: \"a@x\\x0aRb@x\"" },
+		{ "-f LF",
+		  { S, "-fa@x\nRb@x", "a" },
+		  "-f: not one address: \"a@x\\x0aRb@x\"" },
 		{ "-f two", { S, "-fa@x,b@x", "a" }, "-f: not one address: \"a@x,b@x\"" },
 		{ "-f comment", { S, "-f(x)", "a" }, "-f: not one address: \"(x)\"" },
 		{ "-F LF", { S, "-FN\nRb@x", "a" }, "-F: not a name: \"N\\x0aRb@x\"" },
 		{ "-F TAB", { S, "-FN\tb", "a" }, "-F: not a name: \"N\\x09b\"" },
-		{ "-N", { S, "-N", "no", "a" },
+		{ "-N",
+		  { S, "-N", "no", "a" },
 		  "-N: not never, success, failure or delay: \"no\"" },
-		{ "-N never and", { S, "-Nnever,delay", "a" },
+		{ "-N never and",
+		  { S, "-Nnever,delay", "a" },
 		  "-N: not never, success, failure or delay: \"never,delay\"" },
-		{ "-N empty", { S, "-N", "", "a" },
+		{ "-N empty",
+		  { S, "-N", "", "a" },
 		  "-N: not never, success, failure or delay: \"\"" },
 		{ "-R", { S, "-Rx", "a" }, "-R: not full or hdrs: \"x\"" },
-		{ "-V blank", { S, "-V", "a b", "a" },
+		{ "-V blank",
+		  { S, "-V", "a b", "a" },
 		  "-V: not an envelope id (RFC 3461 xtext): \"a b\"" },
-		{ "-V plus", { S, "-V", "a+2", "a" },
+		{ "-V plus",
+		  { S, "-V", "a+2", "a" },
 		  "-V: not an envelope id (RFC 3461 xtext): \"a+2\"" },
 	};
 
@@ -264,7 +275,8 @@ static void test_every_byte(void **state)
 			if (sm_args_parse(4, argv, &a, &why) == 0) {
 				_cleanup_buf_ struct buf b = BUF_INIT;
 
-				assert_true(a.sender.n == 0 || str_chr(buf_view(&a.sender), '\n') < 0);
+				assert_true(a.sender.n == 0 ||
+				            str_chr(buf_view(&a.sender), '\n') < 0);
 				for (size_t i = 0; i < a.rcpts.n; i++)
 					buf_str(&b, sm_rcpts_at(&a.rcpts, i));
 				buf_str(&b, a.full_name);
@@ -298,8 +310,8 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_letters),    cmocka_unit_test(test_modes),
-		cmocka_unit_test(test_refused),    cmocka_unit_test(test_every_byte),
+		cmocka_unit_test(test_letters), cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_every_byte),
 		cmocka_unit_test(test_many),
 	};
 

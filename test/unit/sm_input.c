@@ -198,7 +198,8 @@ static void test_head_print(void **state)
 		{ "only", "Bcc: b\n\n", "\n" },
 		{ "no empty line", "To: a\nBcc: b", "To: a\n" },
 		{ "folded", "Bcc: b,\n c,\n\td\nTo: a\n\n", "To: a\n\n" },
-		{ "several", "bcc: b\nTo: a\nBCC: c\nBcc: d\nX: y\n\n", "To: a\nX: y\n\n" },
+		{ "several", "bcc: b\nTo: a\nBCC: c\nBcc: d\nX: y\n\n",
+		  "To: a\nX: y\n\n" },
 		{ "blank", "Bcc : b\nBcc\t: c\nX: y\n", "X: y\n" },
 		{ "resent", "Resent-Bcc: b\nResent-To: a\n\n", "Resent-To: a\n\n" },
 		{ "CRLF", "To: a\r\nBcc: b,\r\n c\r\n\r\n", "To: a\r\n\r\n" },
@@ -303,9 +304,11 @@ static void test_submit(void **state)
 		  D "Rarg@x\n\njust text\nmore: text\n", 0 },
 		{ "no header, bcc in the body", "-i", "just text\nBcc: b@x\n",
 		  D "Rarg@x\n\njust text\nBcc: b@x\n", 0 },
-		{ "empty line first", "-i", "\nBcc: b@x\n", D "Rarg@x\n\n\nBcc: b@x\n", 0 },
+		{ "empty line first", "-i", "\nBcc: b@x\n", D "Rarg@x\n\n\nBcc: b@x\n",
+		  0 },
 		{ "only a header", "-i", "Subject: x\n", D "Rarg@x\n\nSubject: x\n", 0 },
-		{ "no last newline", "-i", "S: x\n\nbody", D "Rarg@x\n\nS: x\n\nbody", 0 },
+		{ "no last newline", "-i", "S: x\n\nbody", D "Rarg@x\n\nS: x\n\nbody",
+		  0 },
 		{ "header then text", "-i", "Bcc: b@x\nTo: a\ntext\nBcc: c\n",
 		  D "Rarg@x\n\nTo: a\ntext\nBcc: c\n", 0 },
 		{ "bcc", "-i", "Bcc: b@x\nTo: a@x\n\nBcc: c@x\n",
@@ -316,7 +319,8 @@ static void test_submit(void **state)
 		  D "Ra@x\nRb@x\n\nTo: A <a@x>\n\nbody\n", 0 },
 		{ "-t resent", "-it", "Resent-To: r@x\nTo: a@x\nBcc: b@x\n\n",
 		  D "Rr@x\n\nResent-To: r@x\nTo: a@x\n\n", 0 },
-		{ "-t nobody", "-it", "Subject: x\n\nTo: a@x\n", "no recipients", EX_USAGE },
+		{ "-t nobody", "-it", "Subject: x\n\nTo: a@x\n", "no recipients",
+		  EX_USAGE },
 		{ "-t bad", "-it", "To: a@x, b@\n\n", "To: not a recipient: \"b@\"",
 		  EX_DATAERR },
 		{ "dots are data", "-i", "S: x\n\n.\nmore\n.\n",
@@ -332,8 +336,8 @@ static void test_submit(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows) * ARRAY_LEN(blocks); i++) {
 		size_t row = i / ARRAY_LEN(blocks), block = blocks[i % ARRAY_LEN(blocks)];
 		_cleanup_buf_ struct buf got = BUF_INIT, stored = BUF_INIT;
-		int e = submit(s->root, str_z(rows[row].in), rows[row].options, block,
-		               &got);
+		int e =
+		    submit(s->root, str_z(rows[row].in), rows[row].options, block, &got);
 
 		collect(e == 0 ? &got : &stored);
 		if (e != rows[row].status || stored.n ||
@@ -347,8 +351,8 @@ static void test_submit(void **state)
 /* Bytes come out as they went in: every one of them, and many. */
 static void test_bytes(void **state)
 {
-	static const size_t sizes[] = { 256, SM_BLOCK - 40, SM_BLOCK - 8, SM_BLOCK,
-		                        SM_BLOCK + 1, 5 * SM_BLOCK };
+	static const size_t sizes[] = { 256,      SM_BLOCK - 40, SM_BLOCK - 8,
+		                        SM_BLOCK, SM_BLOCK + 1,  5 * SM_BLOCK };
 	const struct spool *s = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
@@ -388,7 +392,8 @@ static void test_huge_header(void **state)
 		if (e != rows[i].status || (e != 0) != (stored.n == 0))
 			fail_msg("%s: %d, stored %d", rows[i].name, e, (int)stored.n);
 		if (e == 0)
-			assert_int_equal(stored.n, in.n - 28 + strlen(D "Rsecret@x\nRa@x\n\n"));
+			assert_int_equal(stored.n,
+			                 in.n - 28 + strlen(D "Rsecret@x\nRa@x\n\n"));
 	}
 }
 
@@ -427,10 +432,14 @@ static void test_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_dot),        cmocka_unit_test(test_source),
-		cmocka_unit_test(test_head_rcpts), cmocka_unit_test(test_head_print),
-		IN_SPOOL(test_submit),             IN_SPOOL(test_bytes),
-		IN_SPOOL(test_huge_header),        IN_SPOOL(test_long_line),
+		cmocka_unit_test(test_dot),
+		cmocka_unit_test(test_source),
+		cmocka_unit_test(test_head_rcpts),
+		cmocka_unit_test(test_head_print),
+		IN_SPOOL(test_submit),
+		IN_SPOOL(test_bytes),
+		IN_SPOOL(test_huge_header),
+		IN_SPOOL(test_long_line),
 		IN_SPOOL(test_failures),
 	};
 

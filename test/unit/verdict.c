@@ -150,8 +150,10 @@ static void test_all(void **state)
 			r.enhanced[2] = i / 1600 % 12;
 			k = verdict_of(stage, &r, succ, acc);
 			if (k == VERDICT_DOUBT)
-				fail_msg("%d at %s: in doubt", r.code, smtp_stage_name(stage));
-			if (stage < STAGE_MAIL && k != DONE && k != HOST && k != RECONNECT)
+				fail_msg("%d at %s: in doubt", r.code,
+				         smtp_stage_name(stage));
+			if (stage < STAGE_MAIL && k != DONE && k != HOST &&
+			    k != RECONNECT)
 				fail_msg("%d at %s blames a message", r.code,
 				         smtp_stage_name(stage));
 			if (k == FAILED && r.code < 500)

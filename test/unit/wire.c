@@ -152,10 +152,14 @@ static void test_oracle(void **state)
 		struct str out;
 		bool bad;
 	} rows[] = {
-		{ "empty", { "", 0 }, false },        { "good", { "a\r\n..\r\n", 7 }, false },
-		{ "open", { "a", 1 }, true },         { "bare CR", { "a\rb\r\n", 5 }, true },
-		{ "bare LF", { "a\nb\r\n", 5 }, true }, { "NUL", { "\0\r\n", 3 }, true },
-		{ "dot", { "a\r\n.\r\n", 6 }, true }, { "LF first", { "\n\r\n", 3 }, true },
+		{ "empty", { "", 0 }, false },
+		{ "good", { "a\r\n..\r\n", 7 }, false },
+		{ "open", { "a", 1 }, true },
+		{ "bare CR", { "a\rb\r\n", 5 }, true },
+		{ "bare LF", { "a\nb\r\n", 5 }, true },
+		{ "NUL", { "\0\r\n", 3 }, true },
+		{ "dot", { "a\r\n.\r\n", 6 }, true },
+		{ "LF first", { "\n\r\n", 3 }, true },
 	};
 
 	(void)state;
@@ -186,8 +190,8 @@ static void test_long_lines(void **state)
 		if (why)
 			fail_msg("%zu of %02x: %s", n, (unsigned)c, why);
 		for (size_t at = 0; at <= n; at += at + 3 < n && at > 3 ? 97 : 1) {
-			encode(str_head(buf_view(&in), at), str_from(buf_view(&in), at), true,
-			       &again);
+			encode(str_head(buf_view(&in), at), str_from(buf_view(&in), at),
+			       true, &again);
 			if (!str_eq(buf_view(&out), buf_view(&again)))
 				fail_msg("%zu of %02x: split at %zu", n, (unsigned)c, at);
 		}
@@ -217,7 +221,8 @@ static void test_speed(void **state)
 
 	(void)state;
 	while (in.n < 60000)
-		buf_z(&in, "The quick brown fox jumps over the lazy dog, and goes home.\n");
+		buf_z(&in,
+		      "The quick brown fox jumps over the lazy dog, and goes home.\n");
 	start = clock_ms();
 	for (int i = 0; i < 200; i++)
 		encode(buf_view(&in), STR_NONE, true, &out);
