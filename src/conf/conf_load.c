@@ -78,7 +78,8 @@ static int line_of(const struct load *ld, const cfg_t *in, const char *key)
 	for (size_t i = 0; i < ld->seen_n; i++) {
 		const struct seen *t = &ld->seen[i];
 
-		if (t->in == in && (t->what < 0 || strcmp(conf_rows[t->what].key, key) == 0))
+		if (t->in == in &&
+		    (t->what < 0 || strcmp(conf_rows[t->what].key, key) == 0))
 			if (!s || s->what < 0)
 				s = t;
 	}
@@ -180,7 +181,8 @@ static void unknown_key(struct load *ld, const cfg_t *cfg, struct str key)
 		if (other == SEC_ROOT)
 			buf_z(&text, "; it belongs outside of sections");
 		else
-			buf_fmt(&text, "; it belongs in %s %s{ }", conf_sections[other].name,
+			buf_fmt(&text, "; it belongs in %s %s{ }",
+			        conf_sections[other].name,
 			        conf_sections[other].titled ? "\"...\" " : "");
 	}
 	if (!elsewhere && near)
@@ -287,7 +289,8 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 		_cleanup_buf_ struct buf shown = BUF_INIT;
 
 		buf_escape(&shown, str_z(section->title), 80);
-		error(ld, line, "\"%s\" cannot name a smarthost; use 1 to 64 letters, "
+		error(ld, line,
+		      "\"%s\" cannot name a smarthost; use 1 to 64 letters, "
 		      "digits, dots, dashes, underscores, not a dot or dash first, not "
 		      "\"new\"",
 		      shown.n ? shown.p : "");
@@ -523,9 +526,10 @@ static void take_smarthosts(struct load *ld, const cfg_t *root, struct conf *c)
 	if (!c->smarthost)
 		die_oom();
 	if (opt->nvalues == 0)
-		error(ld, 1, "there is no smarthost; add: smarthost "
-		             "\"smtp.isp.example\" { user = \"...\" password-file = "
-		             "\"...\" }");
+		error(ld, 1,
+		      "there is no smarthost; add: smarthost "
+		      "\"smtp.isp.example\" { user = \"...\" password-file = "
+		      "\"...\" }");
 	for (unsigned i = 0; i < opt->nvalues; i++) {
 		const cfg_t *in = opt->values[i]->section;
 		const cfg_opt_t *t = section_option(in, SEC_TIMEOUTS);
@@ -616,9 +620,9 @@ static void take_all(struct load *ld, const cfg_t *root, struct conf *c)
 {
 	for (enum conf_section s = SEC_ROOT; s < SECTIONS; s++) {
 		const cfg_opt_t *opt = section_option(root, s);
-		const cfg_t *in = s == SEC_ROOT || !opt->name || !opt->nvalues ?
-		                      root :
-		                      opt->values[0]->section;
+		const cfg_t *in = s == SEC_ROOT || !opt->name || !opt->nvalues
+		                      ? root
+		                      : opt->values[0]->section;
 
 		if (conf_sections[s].of == OF_CONF && !conf_sections[s].multi) {
 			take_section(s, in, c);
@@ -654,8 +658,8 @@ static int read_file(struct load *ld, struct buf *text)
 	}
 	if (e < 0)
 		buf_fmt(ld->err, "%s: cannot be read: %s; %s\n", ld->path, strerror(-e),
-		        e == -ENOENT ? "write it, mailchute.conf(5) shows how" :
-		                       "see to its owner and mode");
+		        e == -ENOENT ? "write it, mailchute.conf(5) shows how"
+		                     : "see to its owner and mode");
 	return e;
 }
 
@@ -675,8 +679,9 @@ static int parse(struct load *ld, struct conf *c)
 	if (rc == CFG_SUCCESS)
 		take_all(ld, cfg, c);
 	else if (ld->errors == 0)
-		error(ld, cfg->line, "the file cannot be understood from here on; "
-		                     "mailchute.conf(5) shows its form");
+		error(ld, cfg->line,
+		      "the file cannot be understood from here on; "
+		      "mailchute.conf(5) shows its form");
 	cfg_free(cfg);
 	return ld->errors ? -EINVAL : 0;
 }

@@ -86,8 +86,9 @@ static int take_quoted(struct scan *s)
 			take(s, true);
 	}
 	s->line = from;
-	return fail(s, quote == '"' ? "the string does not end on its line; close it with \"" :
-	                              "the string does not end on its line; close it with '");
+	return fail(s, quote == '"'
+	                   ? "the string does not end on its line; close it with \""
+	                   : "the string does not end on its line; close it with '");
 }
 
 static bool word_byte(char c)
@@ -124,9 +125,9 @@ static int take_mark(struct scan *s, char c)
 	if (c == '{') {
 		if (s->depth == CONF_DEPTH_MAX)
 			return fail(s, "braces are nested too deeply; close some");
-		s->open[s->depth++] = s->assigned ? 0 :
-		                      s->word_line ? s->word_line :
-		                                     s->line;
+		s->open[s->depth++] = s->assigned    ? 0
+		                      : s->word_line ? s->word_line
+		                                     : s->line;
 		s->word_line = 0;
 		s->assigned = false;
 	} else if (c == '=' || c == '+') {
@@ -168,7 +169,8 @@ static int take_token(struct scan *s)
 	if (c != '"' && c != '\'' && !word_byte(c)) {
 		buf_z(s->why, "the character '");
 		buf_escape(s->why, (struct str){ &c, 1 }, 1);
-		buf_z(s->why, "' cannot stand outside quotes; write the value as \"...\"");
+		buf_z(s->why,
+		      "' cannot stand outside quotes; write the value as \"...\"");
 		return -EINVAL;
 	}
 	/* The value behind "=" ends what began with the key. */

@@ -11,9 +11,8 @@ static int check(const struct stat *st, const char *path, struct buf *err)
 		return -EINVAL;
 	}
 	if (st->st_mode & 07) {
-		buf_fmt(err,
-		        "%s can be read by everyone; chown %s %s; chmod 600 %s", path,
-		        MAILCHUTE_USER, path, path);
+		buf_fmt(err, "%s can be read by everyone; chown %s %s; chmod 600 %s",
+		        path, MAILCHUTE_USER, path, path);
 		return -EPERM;
 	}
 	/* root can be in any group; what counts then is what the daemon will find. */

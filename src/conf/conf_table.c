@@ -21,10 +21,16 @@ const struct conf_section_row conf_sections[SECTIONS] = {
 	[SEC_LOG] = { .name = "log", .of = OF_CONF },
 };
 
-#define ROW(sec, k, t, ...) \
-	{ .section = (sec), .key = (k), .type = (t), .offset = CONF_NOWHERE, __VA_ARGS__ }
-#define LATER(sec, k, t) \
-	{ .section = (sec), .key = (k), .type = (t), .offset = CONF_NOWHERE, .later = true }
+#define ROW(sec, k, t, ...)                                                        \
+	{                                                                          \
+		.section = (sec), .key = (k), .type = (t), .offset = CONF_NOWHERE, \
+		__VA_ARGS__                                                        \
+	}
+#define LATER(sec, k, t)                                                           \
+	{                                                                          \
+		.section = (sec), .key = (k), .type = (t), .offset = CONF_NOWHERE, \
+		.later = true                                                      \
+	}
 #define KEPT(sec, k, t, s, field, ...)                                                   \
 	{                                                                                \
 		.section = (sec), .key = (k), .type = (t), .offset = offsetof(s, field), \

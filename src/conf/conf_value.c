@@ -139,8 +139,9 @@ int conf_check_override(struct str v, struct buf *why)
 int conf_check_name(struct str v, struct buf *why)
 {
 	if (conf_is_local(v))
-		return refuse(why, "means every machine; give a name that others know, as "
-		                   "box.example.org");
+		return refuse(why,
+		              "means every machine; give a name that others know, as "
+		              "box.example.org");
 	if (!conf_domain_ok(v))
 		return refuse(why, "is no domain name; it would look like "
 		                   "box.example.org");
@@ -295,17 +296,18 @@ static int value_size(struct str v, int64_t *ret, struct buf *why)
 static int value_word(enum conf_type type, struct str v, int64_t *ret, struct buf *why)
 {
 	if (type == TYPE_TLS)
-		return find(words_tls, ARRAY_LEN(words_tls), v, ret) ?
-		           0 :
-		           refuse(why, "is no kind of TLS; use implicit, starttls or none");
+		return find(words_tls, ARRAY_LEN(words_tls), v, ret)
+		           ? 0
+		           : refuse(why,
+		                    "is no kind of TLS; use implicit, starttls or none");
 	if (type == TYPE_BOOL)
-		return find(words_bool, ARRAY_LEN(words_bool), v, ret) ?
-		           0 :
-		           refuse(why, "is neither yes nor no");
-	return find(words_rewrite, ARRAY_LEN(words_rewrite), v, ret) ?
-	           0 :
-	           refuse(why, "is nothing that can be rewritten; use envelope, from, "
-	                       "sender, reply-to, to or cc");
+		return find(words_bool, ARRAY_LEN(words_bool), v, ret)
+		           ? 0
+		           : refuse(why, "is neither yes nor no");
+	return find(words_rewrite, ARRAY_LEN(words_rewrite), v, ret)
+	           ? 0
+	           : refuse(why, "is nothing that can be rewritten; use envelope, from, "
+	                         "sender, reply-to, to or cc");
 }
 
 int conf_value(const struct conf_row *row, struct str v, int64_t *ret_number,

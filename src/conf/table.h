@@ -83,8 +83,9 @@ int conf_value(const struct conf_row *row, struct str v, int64_t *ret_number,
                struct buf *why);
 /* Appends the host as it is kept: a name, or "[address]". 0, or -EINVAL with why. */
 int conf_host(struct str v, struct buf *ret, struct buf *why);
-bool conf_domain_ok(struct str v); /* letters, digits, - _ in labels; at most 253 octets */
-bool conf_is_local(struct str v);  /* localhost and its kin: never a name of ours */
+bool conf_domain_ok(
+    struct str v);                /* letters, digits, - _ in labels; at most 253 octets */
+bool conf_is_local(struct str v); /* localhost and its kin: never a name of ours */
 bool conf_title_ok(struct str v);
 conf_check conf_check_override, conf_check_name, conf_check_address, conf_check_path,
     conf_check_auth, conf_check_pin, conf_check_as, conf_check_display, conf_check_log;

@@ -10,17 +10,16 @@
 #include "base/str.h"
 
 enum {
-	ADDR_DEPTH_MAX = 32, /* nested comments */
-	ADDR_LENGTH_MAX =
-	    1000, /* octets of one envelope address (RFC 5321 asks for 254) */
+	ADDR_DEPTH_MAX = 32,    /* nested comments */
+	ADDR_LENGTH_MAX = 1000, /* octets of an envelope address (RFC 5321: 254) */
 };
 
 /* One mailbox of an address list, as spans of the source text. */
 struct addr {
-	struct str
-	    spec;         /* the addr-spec's bytes between < and > (route included), or
-	                   * bare:  from the first byte of local part to the last of the
-	                   * domain.  Replacing exactly these bytes rewrites the address. */
+	/* The addr-spec's bytes between < and > (route included), or bare: from the first
+	 * byte of the local part to the last of the domain. Replacing exactly these bytes
+	 * rewrites the address. */
+	struct str spec;
 	struct str local; /* local part as it stands, quotes included */
 	struct str
 	    domain; /* domain or [literal] as it stands; n == 0: a bare local part */

@@ -108,9 +108,9 @@ static void add_received(const struct composing *k)
 	if (client.n) {
 		buf_z(k->out, "client ");
 		for (size_t i = 0; i < client.n; i++)
-			buf_c(k->out, host_ok(str_head(str_from(client, i), 1))
-			                  ? client.p[i]
-			                  : '?');
+			buf_str(k->out, host_ok(str_head(str_from(client, i), 1))
+			                    ? str_head(str_from(client, i), 1)
+			                    : STR("?"));
 		buf_z(k->out, ", ");
 	}
 	buf_fmt(k->out, "userid %llu)\n\tid ", (unsigned long long)k->e->uid);

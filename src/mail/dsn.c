@@ -8,11 +8,11 @@
  * ASCII here, so a report needs neither 8BITMIME nor SMTPUTF8; only a whole message that
  * is returned keeps its bytes. */
 enum {
-	DSN_WIDTH = 76,           /* columns of a line, where there is a blank to break at */
-	DSN_WORD_MAX = 900,       /* octets of a word before it is broken anyway */
-	DSN_TEXT_MAX = 2000,      /* octets of a reply that are shown */
-	DSN_SUBJECT_MAX = 200,    /* octets of the old subject that are kept */
-	DSN_PEOPLE_MAX = 100,     /* recipients that the plain words name */
+	DSN_WIDTH = 76,        /* columns of a line, where there is a blank to break at */
+	DSN_WORD_MAX = 900,    /* octets of a word before it is broken anyway */
+	DSN_TEXT_MAX = 2000,   /* octets of a reply that are shown */
+	DSN_SUBJECT_MAX = 200, /* octets of the old subject that are kept */
+	DSN_PEOPLE_MAX = 100,  /* recipients that the plain words name */
 	DSN_HEADER_MAX = 64 << 10 /* octets of the old header that are returned */
 };
 
@@ -68,7 +68,7 @@ static void field(struct buf *b, const char *name, const struct buf *value)
 	lay_out(b, name, " ", buf_view(value));
 }
 
-static const char *or(struct str s, const char *other, struct buf *room)
+static const char * or (struct str s, const char *other, struct buf *room)
 {
 	ascii(room, s, 255);
 	return room->n ? room->p : other;
@@ -118,8 +118,8 @@ static void subject(struct buf *b, const struct dsn *d)
 	if (words.n > DSN_SUBJECT_MAX) {
 		ptrdiff_t at = str_rchr(str_head(words, DSN_SUBJECT_MAX), ' ');
 
-		words = at > 0 ? str_head(words, (size_t)at) :
-		                 str_head(words, DSN_SUBJECT_MAX / 2);
+		words = at > 0 ? str_head(words, (size_t)at)
+		               : str_head(words, DSN_SUBJECT_MAX / 2);
 	}
 	buf_z(&text, "Undelivered Mail");
 	if (words.n)
@@ -189,7 +189,7 @@ static void span_words(struct buf *b, int64_t seconds)
 static void people_rcpt(struct buf *b, const struct dsn *d, const struct dsn_rcpt *r)
 {
 	_cleanup_buf_ struct buf room = BUF_INIT, text = BUF_INIT, says = BUF_INIT;
-	const char *remote = or(d->remote, "the mail server", &room);
+	const char *remote = or (d->remote, "the mail server", &room);
 
 	buf_c(&text, '<');
 	ascii(&text, r->addr, DSN_TEXT_MAX);
@@ -215,7 +215,7 @@ static void people(struct buf *b, const struct dsn *d)
 
 	part(b, d, "Notification", "text/plain; charset=us-ascii");
 	buf_fmt(&text, "This is the mail relay of %s.",
-	        or(d->conf->hostname, "this machine", &room));
+	        or (d->conf->hostname, "this machine", &room));
 	buf_c(b, '\n');
 	lay_out(b, "", "", buf_view(&text));
 	buf_z(b, "\nYour message could not be delivered to:\n\n");
@@ -229,14 +229,16 @@ static void people(struct buf *b, const struct dsn *d)
 	if (d->expired) {
 		buf_z(&text, "This went on for ");
 		span_words(&text, d->lifetime);
-		buf_z(&text, ". No more tries will be made. If the message still matters, "
-		             "send it again; if that fails too, show this report to the "
-		             "administrator of this machine.");
+		buf_z(&text,
+		      ". No more tries will be made. If the message still matters, "
+		      "send it again; if that fails too, show this report to the "
+		      "administrator of this machine.");
 	} else {
-		buf_z(&text, "No more tries will be made. Look for a mistake in the address. "
-		             "If there is none, the words above tell what was wrong: change "
-		             "that and send the message again, or show this report to the "
-		             "administrator of this machine.");
+		buf_z(&text,
+		      "No more tries will be made. Look for a mistake in the address. "
+		      "If there is none, the words above tell what was wrong: change "
+		      "that and send the message again, or show this report to the "
+		      "administrator of this machine.");
 	}
 	lay_out(b, "", "", buf_view(&text));
 	buf_z(b, "\nIt was queued here as ");
@@ -246,8 +248,8 @@ static void people(struct buf *b, const struct dsn *d)
 		clock_rfc5322(b, d->arrived);
 	}
 	buf_z(b, ".\n");
-	buf_z(b, d->full ? "The message itself is attached.\n" :
-	                   "The header of the message is attached.\n");
+	buf_z(b, d->full ? "The message itself is attached.\n"
+	                 : "The header of the message is attached.\n");
 }
 
 /* ---- Second part: for programs (RFC 3464) ---- */

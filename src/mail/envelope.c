@@ -380,7 +380,8 @@ void envelope_print_attested(struct buf *b, uint64_t uid, struct str login,
 	if (gecos.n)
 		buf_c(b, ' ');
 	for (size_t i = 0; i < gecos.n; i++)
-		buf_c(b, envelope_value_ok((struct str){ gecos.p + i, 1 }) ? gecos.p[i]
-		                                                           : ' ');
+		buf_str(b, envelope_value_ok(str_head(str_from(gecos, i), 1))
+		               ? str_head(str_from(gecos, i), 1)
+		               : STR(" "));
 	buf_fmt(b, "\nT%lld\n", (long long)time);
 }

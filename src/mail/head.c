@@ -99,7 +99,7 @@ size_t head_length(struct str text, bool complete, size_t *ret_empty_line)
 
 bool head_next(struct str *rest, struct head_field *ret)
 {
-	struct str start = *rest, after = *rest, line;
+	struct str start, after = *rest, line;
 	enum line kind;
 	bool cut;
 	size_t name, colon;
@@ -135,9 +135,9 @@ void head_unfold(struct buf *b, struct str body)
 		}
 		for (; i < cr; i++)
 			buf_c(b, ' ');
-		if (i < body.n)
-			buf_c(b, (unsigned char)body.p[i] < 0x20 || body.p[i] == 0x7f
-			             ? ' '
-			             : body.p[i]);
+		if (i < body.n && ((unsigned char)body.p[i] < 0x20 || body.p[i] == 0x7f))
+			buf_c(b, ' ');
+		else if (i < body.n)
+			buf_c(b, body.p[i]);
 	}
 }

@@ -29,18 +29,21 @@ struct values {
 	struct str name; /* p == NULL: %n is not known here */
 };
 
-/* Appends the template. False: a % that stands for nothing. The result is not longer than
- * max when each value is not. */
+/* Appends the template. False: a % that stands for nothing. It ends once max octets are
+ * there: with one value more at most. */
 static bool expand(struct buf *b, struct str template, const struct values *v, size_t max)
 {
 	for (size_t i = 0; i < template.n && b->n < max; i++) {
-		char letter = i + 1 < template.n ? template.p[i + 1] : '\0';
+		struct str next = str_head(str_from(template, i + 1), 1);
+		char letter = '\0';
 
 		if (template.p[i] != '%') {
 			buf_c(b, template.p[i]);
 			continue;
 		}
 		i++;
+		if (next.n)
+			letter = next.p[0];
 		if (letter == 'u')
 			buf_str(b, v->local);
 		else if (letter == 'd')
@@ -127,7 +130,9 @@ void masq_name(struct buf *b, const struct masq_rule *rule, struct str addr,
 	if (n > MASQ_NAME_MAX)
 		for (n = MASQ_NAME_MAX; n > 0 && is_utf8_tail(out.p[n]);)
 			n--;
-	for (size_t i = 0; i < n; i++)
-		buf_c(b, (unsigned char)out.p[i] < 0x20 || out.p[i] == 0x7f ? ' '
-		                                                            : out.p[i]);
+	for (size_t i = 0; i < n; i++) {
+		if ((unsigned char)out.p[i] < 0x20 || out.p[i] == 0x7f)
+			out.p[i] = ' ';
+		buf_c(b, out.p[i]);
+	}
 }

@@ -56,7 +56,8 @@ static int parse_dsn(struct str line, struct plan *plan, const char **why)
 			return damaged(why, "an unknown parameter in the D line");
 		}
 		if ((*field)[0] || part.n == 0)
-			return damaged(why, "a parameter of the D line is empty or twice");
+			return damaged(why,
+			               "a parameter of the D line is empty or twice");
 		free(*field);
 		*field = str_dup(part);
 	}

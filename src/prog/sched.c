@@ -21,12 +21,27 @@ enum {
 	CRASHES_MAX = 3, /* of push with one and the same message: it goes to bad/ */
 };
 
+/* Opens the queue; what an earlier configuration called otherwise comes along. */
+static int route_queue(struct route *r, const struct sched *s)
+{
+	int e = queue_open(&r->queue, s->spool, r->host->name);
+
+	if (e < 0)
+		return e;
+	e = queue_inherit(&r->queue);
+	if (e != 0)
+		log_line(e < 0 ? LOG_LEVEL_ALERT : LOG_LEVEL_INFO,
+		         "inherited route=%s from=%d%s%s", r->queue.route, e < 0 ? 0 : e,
+		         e < 0 ? " why=" : "", e < 0 ? strerror(-e) : "");
+	return 0;
+}
+
 int route_open(struct route *r, const struct sched *s, const struct smarthost *h)
 {
 	*r = (struct route){ .host = h, .sock = -1, .window = ROUTE_JOBS_MAX };
 	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
 		r->job[i].dsn = -1;
-	return queue_open(&r->queue, s->spool, h->name);
+	return route_queue(r, s);
 }
 
 void route_close(struct route *r)
@@ -165,6 +180,7 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	r->sock = -1;
 	status = reap(r->pid);
 	r->pid = 0;
+	r->stopping = false;
 	if (left == 1)
 		for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
 			if (r->job[i].used)
@@ -257,6 +273,12 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 
 	if (s->leaving || r->stopping)
 		return;
+	if (r->renamed && r->state != ROUTE_AT_WORK) {
+		queue_close(&r->queue);
+		if (route_queue(r, s) < 0)
+			return;
+		r->renamed = false;
+	}
 	if (r->state == ROUTE_DOWN && now >= r->next_try) {
 		r->state = ROUTE_READY;
 		queue_rewind(&r->queue, false);
@@ -307,6 +329,7 @@ void route_try_now(struct route *r, int64_t now, bool all)
 void route_reload(struct route *r, const struct smarthost *h, int64_t now)
 {
 	r->host = h;
+	r->renamed = strcmp(h->name, r->queue.route) != 0;
 	if (r->state == ROUTE_AT_WORK) {
 		job_send(r->sock, STR("stop\n"), NULL, 0);
 		r->stopping = true;

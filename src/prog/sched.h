@@ -37,7 +37,8 @@ struct route {
 	pid_t pid;
 	int sock;
 	struct id journal;
-	bool journal_open, stopping, secret_wanted;
+	bool stopping; /* asked to leave: no more jobs */
+	bool renamed;  /* the queue's folder changes when no push is at work */
 	struct job job[ROUTE_JOBS_MAX];
 	unsigned in_hand, settled, window;
 	/* trouble; times are seconds of the real clock */

@@ -74,6 +74,37 @@ static bool source_next(struct queue_source *src, struct id *ret)
 	return true;
 }
 
+static bool bucket_name(const char *name, uint32_t *ret)
+{
+	uint32_t v = 0;
+
+	for (size_t i = 0; i < 8; i++) {
+		char c = name[i];
+
+		if (c >= '0' && c <= '9')
+			v = v << 4 | (uint32_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			v = v << 4 | (uint32_t)(c - 'a' + 10);
+		else
+			return false;
+	}
+	*ret = v;
+	return name[8] == '\0' && v != 0;
+}
+
+/* Syncs a bucket by its number. */
+static int bucket_sync(struct queue *q, uint32_t bucket)
+{
+	char name[9];
+	_cleanup_fd_ int fd = -1;
+
+	snprintf(name, sizeof(name), "%08x", bucket);
+	fd = openat(q->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno; /* empty, and gone since */
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
 int queue_open(struct queue *q, struct spool *s, const char *route)
 {
 	bool made;
@@ -104,6 +135,78 @@ void queue_close(struct queue *q)
 	q->dir = -1;
 }
 
+/* Moves a bucket's messages one by one into the bucket of the same time. */
+static int bucket_merge(struct queue *q, int from_route, const char *bucket)
+{
+	char from[16 + ID_LEN];
+	struct queue_source *src = NULL;
+	struct id id;
+	int e = 0;
+
+	if (!source_open(&src, from_route, bucket))
+		return -errno;
+	while (e == 0 && source_next(src, &id)) {
+		snprintf(from, sizeof(from), "%.8s/%s", bucket, id.c);
+		e = io_rename_new(from_route, from, q->dir, from);
+	}
+	source_close(&src);
+	if (e == 0 && unlinkat(from_route, bucket, AT_REMOVEDIR) < 0)
+		e = -errno;
+	return e;
+}
+
+static int route_merge(struct queue *q, const char *route)
+{
+	int fd = openat(q->s->queue, route,
+	                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+	    e = 0;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	uint32_t b;
+
+	if (!d) {
+		cleanup_fd(&fd);
+		return -errno;
+	}
+	while (e == 0 && (entry = readdir(d))) {
+		if (!bucket_name(entry->d_name, &b))
+			continue;
+		/* A whole bucket at once, when there is none of that time yet (or an empty one). */
+		if (renameat(fd, entry->d_name, q->dir, entry->d_name) < 0)
+			e = bucket_merge(q, fd, entry->d_name);
+		if (e == 0)
+			e = bucket_sync(q, b);
+	}
+	closedir(d);
+	if (e == 0 && unlinkat(q->s->queue, route, AT_REMOVEDIR) < 0)
+		e = -errno;
+	return e;
+}
+
+int queue_inherit(struct queue *q)
+{
+	int fd = openat(q->s->queue, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0,
+	    e = 0;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+
+	if (!d) {
+		cleanup_fd(&fd);
+		return -errno;
+	}
+	while (e == 0 && (entry = readdir(d))) {
+		if (entry->d_name[0] == '.' || strcmp(entry->d_name, "new") == 0 ||
+		    strcmp(entry->d_name, q->route) == 0)
+			continue;
+		e = route_merge(q, entry->d_name);
+		n++;
+	}
+	closedir(d);
+	if (e == 0 && n && (fsync(q->dir) < 0 || fsync(q->s->queue) < 0))
+		e = -errno;
+	return e < 0 ? e : n;
+}
+
 void queue_rewind(struct queue *q, bool all)
 {
 	queue_idle(q);
@@ -118,24 +221,6 @@ void queue_news(struct queue *q)
 	/* What is in the window of an open source is still there to be given. */
 	if (!q->fresh || q->fresh->at == q->fresh->n)
 		source_open(&q->fresh, q->s->new, ".");
-}
-
-static bool bucket_name(const char *name, uint32_t *ret)
-{
-	uint32_t v = 0;
-
-	for (size_t i = 0; i < 8; i++) {
-		char c = name[i];
-
-		if (c >= '0' && c <= '9')
-			v = v << 4 | (uint32_t)(c - '0');
-		else if (c >= 'a' && c <= 'f')
-			v = v << 4 | (uint32_t)(c - 'a' + 10);
-		else
-			return false;
-	}
-	*ret = v;
-	return name[8] == '\0' && v != 0;
 }
 
 static uint32_t bucket_of(int64_t due)
@@ -303,19 +388,6 @@ int queue_remove(struct queue *q, const struct place *p, bool noted)
 	if (noted && unlinkat(q->s->note, p->id.c, 0) < 0 && errno != ENOENT)
 		return -errno;
 	return 0;
-}
-
-/* Syncs a bucket by its number. */
-static int bucket_sync(struct queue *q, uint32_t bucket)
-{
-	char name[9];
-	_cleanup_fd_ int fd = -1;
-
-	snprintf(name, sizeof(name), "%08x", bucket);
-	fd = openat(q->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno; /* empty, and gone since */
-	return fsync(fd) < 0 ? -errno : 0;
 }
 
 int queue_sync(struct queue *q)

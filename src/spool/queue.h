@@ -38,6 +38,9 @@ struct queue {
 /* Opens (and makes, durably) queue/<route>. 0 or -errno. */
 int queue_open(struct queue *q, struct spool *s, const char *route);
 void queue_close(struct queue *q);
+/* Takes over what waits in the folders of routes that are not configured (any more): their
+ * buckets become q's. Durable on return. Returns how many routes there were, or -errno. */
+int queue_inherit(struct queue *q);
 /* Begins a pass: everything is looked at afresh. all: also what is not due yet. */
 void queue_rewind(struct queue *q, bool all);
 /* Something came into queue/new: the pass goes on with it. */

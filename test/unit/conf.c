@@ -55,7 +55,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const names[] = { "pw", "open", "empty", "conf", "big", "link" };
+	static const char *const names[] = {
+		"pw", "open", "empty", "conf", "big", "link"
+	};
 	_cleanup_buf_ struct buf path = BUF_INIT;
 
 	(void)state;
@@ -75,27 +77,32 @@ static const struct {
 	const char *name, *in, *want;
 } bad[] = {
 	{ "no smarthost", M, ":1: there is no smarthost; add" },
-	{ "unknown key", "\n\nhostnam = \"a.b\"\n", ":3: unknown key \"hostnam\"; did you mean "
+	{ "unknown key", "\n\nhostnam = \"a.b\"\n",
+	  ":3: unknown key \"hostnam\"; did you mean "
 	  "\"hostname\"?" },
 	{ "unknown in section", H "pasword-file = x }",
-	  ":1: unknown key \"pasword-file\" in smarthost; did you mean \"password-file\"?" },
+	  ":1: unknown key \"pasword-file\" in smarthost; did you mean "
+	  "\"password-file\"?" },
 	{ "underscore", H "tls_verify = no }", "did you mean \"tls-verify\"?" },
 	{ "key in the wrong place", "port = 25\n", "\"port\"; it belongs in smarthost" },
 	{ "root key in section", H "hostname = a.b }", "it belongs outside of sections" },
 	{ "nothing near", "xyzzy = 1\n", "unknown key \"xyzzy\"; mailchute.conf(5)" },
 	{ "section typo", "smarthos \"x\" { }\n", "did you mean \"smarthost\"?" },
-	{ "key with bar", H "}\nsmarthost|port = 5\n", ":2: the character '|' cannot stand" },
+	{ "key with bar", H "}\nsmarthost|port = 5\n",
+	  ":2: the character '|' cannot stand" },
 	{ "quoted key", "\"hostname\" = \"a.b\"\n", ":1: a key stands without quotes" },
 	{ "secret name", "\"\\001\" = 1\n", ":1: a key stands without quotes" },
 	{ "secret function", "\"\\001\" ( x )\n", "'(' cannot stand" },
 	{ "included file", "include(\"/etc/passwd\")\n", "'(' cannot stand" },
-	{ "bare star", "masquerade { match = * as = x }\n", "'*' cannot stand outside quotes" },
+	{ "bare star", "masquerade { match = * as = x }\n",
+	  "'*' cannot stand outside quotes" },
 	{ "variable", H "user = \"${HOME}\" }", ":1: ${...} is not replaced" },
 	{ "bare variable", H "user = ${HOME} }", ":1: ${...} is not replaced" },
 	{ "open string", "\nhostname = \"a.b\n\"", ":2: the string does not end" },
 	{ "open string at end", "hostname = \"a\\", ":1: the string does not end" },
 	{ "open comment", "\n/* x\n\n", ":2: the comment that begins here does not end" },
-	{ "open section", "\n" H "\n\nport = 25\n", ":2: the section or list that begins here" },
+	{ "open section", "\n" H "\n\nport = 25\n",
+	  ":2: the section or list that begins here" },
 	{ "closed too often", H "}\n}\n", ":2: this } closes nothing" },
 	{ "too deep", "a{a{a{a{a{a{a{a{a{", "nested too deeply" },
 	{ "NUL", "\001", ":1: a control character" },
@@ -105,7 +112,8 @@ static const struct {
 	{ "line behind comment", "/* a\n b */ /* c */\nxyzzy = 1\n", ":3: unknown key" },
 	{ "line behind #", "# a\n// b\nxyzzy = 1\n", ":3: unknown key" },
 
-	{ "twice", H "port = 25\nport = 26 }", ":2: port is given twice, first in line 1" },
+	{ "twice", H "port = 25\nport = 26 }",
+	  ":2: port is given twice, first in line 1" },
 	{ "same title", H "}\n" H "}\n", ":2: found duplicate title 'hub'" },
 	{ "second smarthost", H "}\n\nsmarthost \"b\" {\n}\n",
 	  ":3: more than one smarthost is not in this version" },
@@ -113,14 +121,18 @@ static const struct {
 	{ "title with slash", "smarthost \"../x\" { }", "cannot name a smarthost" },
 	{ "title with dash", "smarthost \"-x\" { }", "cannot name a smarthost" },
 	{ "empty title", "smarthost \"\" { }", "cannot name a smarthost" },
-	{ "title no host", "smarthost \"a..b\" { }", "has no host, and its name is none" },
+	{ "title no host", "smarthost \"a..b\" { }",
+	  "has no host, and its name is none" },
 
 	{ "later", H "stream = \"auto\" }", ":1: \"stream\" is not in this version" },
-	{ "later list", H "\nfor = { \"a\", \"b\" } }", ":2: \"for\" is not in this version" },
-	{ "later root", "aliases = \"/etc/aliases\"\n", "\"aliases\" is not in this version" },
+	{ "later list", H "\nfor = { \"a\", \"b\" } }",
+	  ":2: \"for\" is not in this version" },
+	{ "later root", "aliases = \"/etc/aliases\"\n",
+	  "\"aliases\" is not in this version" },
 	{ "later section", "\nlisten \"127.0.0.1:25\" {\n allow = { \"::1\" }\n}\n",
 	  ":2: \"listen\" is not in this version" },
-	{ "later queue", "queue { max-messages = 5 }", "\"max-messages\" is not in this" },
+	{ "later queue", "queue { max-messages = 5 }",
+	  "\"max-messages\" is not in this" },
 	{ "override", H "}\nsender-override = \"no\"", "\"no\" is not in this version" },
 	{ "srv host", H "host = \"srv:example.org\" }", "is not in this version" },
 	{ "auth later", H "auth = \"xoauth2\" }", "is not in this version; use auto" },
@@ -141,7 +153,8 @@ static const struct {
 	{ "host with port", H "host = \"a.b:25\" }", "is no host" },
 	{ "host digits", H "host = \"1.2.3\" }", "is no host" },
 	{ "bad literal", H "host = \"[300.1.1.1]\" }", "is no address" },
-	{ "second of a list", H "host = { \"a.b\", \"c d\" } }", "host \"c d\" is no host" },
+	{ "second of a list", H "host = { \"a.b\", \"c d\" } }",
+	  "host \"c d\" is no host" },
 	{ "empty list", H "\nhost = { } }", "the list host is empty" },
 	{ "empty value", "domain = \"\"\n", "is empty; leave the key out" },
 	{ "control byte", "admin = \"a\\n@b\"\n", "has a control character" },
@@ -152,26 +165,34 @@ static const struct {
 	{ "log", "log { to = file }", "is no place to log to" },
 
 	{ "user alone", H "\nuser = x }", ":2: user without password-file" },
-	{ "password alone", H "password-file = \"@/pw\" }", "password-file without user" },
-	{ "clear", H "tls = none user = x\npassword-file = \"@/pw\" }", ":1: the password would" },
-	{ "no such file", H "user = x\npassword-file = \"@/none\" }", ":2: password-file: /" },
-	{ "open to others", H "user = x password-file = \"@/open\" }", "can be read by everyone; "
+	{ "password alone", H "password-file = \"@/pw\" }",
+	  "password-file without user" },
+	{ "clear", H "tls = none user = x\npassword-file = \"@/pw\" }",
+	  ":1: the password would" },
+	{ "no such file", H "user = x\npassword-file = \"@/none\" }",
+	  ":2: password-file: /" },
+	{ "open to others", H "user = x password-file = \"@/open\" }",
+	  "can be read by everyone; "
 	  "chown mailchute /" },
-	{ "tilde", H "user = x password-file = \"~/pw\" }", "begins with ~, which is not" },
+	{ "tilde", H "user = x password-file = \"~/pw\" }",
+	  "begins with ~, which is not" },
 	{ "relative", H "user = x password-file = \"pw\" }", "is no whole path" },
 	{ "ca", H "tls-ca-file = \"@/none\" }", "cannot be opened: No such file" },
 
-	{ "no match", H "}\n\nmasquerade {\n as = \"a@b\" }", ":3: masquerade without match" },
+	{ "no match", H "}\n\nmasquerade {\n as = \"a@b\" }",
+	  ":3: masquerade without match" },
 	{ "no as", H "}\nmasquerade { match = \"*\" }", ":2: masquerade without as" },
 	{ "letter", H "}\nmasquerade { match = \"*\"\n as = \"%x@b\" }",
 	  ":3: as \"%x@b\" has an unknown %x; there are %u %d %h %%" },
-	{ "letter n in as", H "}\nmasquerade { match = \"*\" as = \"%n@b\" }", "unknown %n" },
+	{ "letter n in as", H "}\nmasquerade { match = \"*\" as = \"%n@b\" }",
+	  "unknown %n" },
 	{ "percent at end", H "}\nmasquerade { match = \"*\" as = \"a@b\" name = \"%\" }",
 	  "has an unknown %" },
 	{ "illegal address", H "}\nmasquerade { match = \"*\"\n as = \"%u@b c\" }",
 	  ":3: as \"%u@b c\" does not make a mail address" },
 	{ "no domain", H "}\nmasquerade { match = \"*\" as = \"%u\" }", "does not make" },
-	{ "rewrite", H "}\nmasquerade { match = \"*\" as = \"a@b\" rewrite = { \"bcc\" } }",
+	{ "rewrite",
+	  H "}\nmasquerade { match = \"*\" as = \"a@b\" rewrite = { \"bcc\" } }",
 	  "is nothing that can be rewritten" },
 };
 
@@ -190,7 +211,8 @@ static void refused(void **state)
 		if (c.log_to != dir || c.hostname)
 			fail_msg("%s: ret was touched", bad[i].name);
 		start = rest = buf_view(&err);
-		if (!str_starts(start, str_z(dir)) || !strstr(err.p + path, bad[i].want) ||
+		if (!str_starts(start, str_z(dir)) ||
+		    !strstr(err.p + path, bad[i].want) ||
 		    (bad[i].want[0] == ':' && strstr(err.p, bad[i].want) != err.p + path))
 			fail_msg("%s: wanted \"%s\", got:\n%s", bad[i].name, bad[i].want,
 			         err.p);
@@ -198,7 +220,8 @@ static void refused(void **state)
 			fail_msg("%s: the last line has no end: %s", bad[i].name, err.p);
 		while (rest.n && str_cut(&rest, '\n', &line))
 			if (line.n && !str_starts(line, str_z(dir)))
-				fail_msg("%s: a line without its file: %s", bad[i].name, err.p);
+				fail_msg("%s: a line without its file: %s", bad[i].name,
+				         err.p);
 	}
 }
 
@@ -279,8 +302,9 @@ static void ports(void **state)
 		{ "starttls", H "tls = starttls }", 587, CONF_TLS_STARTTLS },
 		{ "none", H "tls = none }", 587, CONF_TLS_NONE },
 		{ "both", H "tls = none port = 465 }", 465, CONF_TLS_NONE },
-		{ "insecure", H "tls = none user = x password-file = \"@/pw\" "
-		               "auth-insecure = yes }",
+		{ "insecure",
+		  H "tls = none user = x password-file = \"@/pw\" "
+		    "auth-insecure = yes }",
 		  587, CONF_TLS_NONE },
 	};
 
@@ -291,7 +315,8 @@ static void ports(void **state)
 
 		if (load(rows[i].in, &c, &err) < 0)
 			fail_msg("%s: %s", rows[i].name, err.p);
-		if (c.smarthost[0].port != rows[i].port || c.smarthost[0].tls != rows[i].tls)
+		if (c.smarthost[0].port != rows[i].port ||
+		    c.smarthost[0].tls != rows[i].tls)
 			fail_msg("%s: port %d, tls %d", rows[i].name,
 			         (int)c.smarthost[0].port, (int)c.smarthost[0].tls);
 		conf_free(&c);
@@ -327,7 +352,8 @@ static void all_keys(void **state)
 			fail_msg("%s is not in this test", conf_rows[i].key);
 	/* The address is in quotes on purpose: it is none. */
 	assert_int_equal(load(everything, &c, &err), -EINVAL);
-	assert_non_null(strstr(err.p, ":2: admin \"sys\"admin\"@example.org\" is no mail"));
+	assert_non_null(
+	    strstr(err.p, ":2: admin \"sys\"admin\"@example.org\" is no mail"));
 	{
 		_cleanup_buf_ struct buf good = BUF_INIT;
 		const char *cut = strstr(everything, "sys\\");
@@ -345,7 +371,8 @@ static void all_keys(void **state)
 	assert_string_equal(c.smarthost[0].host.v[3], "[192.0.2.8]");
 	assert_int_equal(c.smarthost[0].line, 5);
 	assert_int_equal(c.smarthost[0].session_max, 1200);
-	assert_int_equal(c.rule[0].rewrite, MASQ_FROM | MASQ_REPLY_TO | MASQ_TO | MASQ_CC);
+	assert_int_equal(c.rule[0].rewrite,
+	                 MASQ_FROM | MASQ_REPLY_TO | MASQ_TO | MASQ_CC);
 	assert_string_equal(c.rule[0].user.v[0], "www-data");
 	assert_int_equal(c.rule[1].line, 17);
 	assert_int_equal(c.max_message_size, 1 << 30);
@@ -444,18 +471,22 @@ static void names(void **state)
 		const char *want_host, *want_domain;
 	} rows[] = {
 		{ "given", "a.b", "b", "n", "m.x", "", "a.b", "b" },
-		{ "nodename", "", "", "n.x.example", "", "", "n.x.example", "n.x.example" },
+		{ "nodename", "", "", "n.x.example", "", "", "n.x.example",
+		  "n.x.example" },
 		{ "mailname", "", "", "n", " m.x.example \n", "", "m.x.example",
 		  "m.x.example" },
 		{ "mailname for domain", "", "", "n.x.example", "x.example\n", "",
 		  "n.x.example", "x.example" },
-		{ "hosts", "", "", "n", "", "127.0.0.1 localhost\n127.0.1.1\tn.y.example n # x\n",
-		  "n.y.example", "n.y.example" },
+		{ "hosts", "", "", "n", "",
+		  "127.0.0.1 localhost\n127.0.1.1\tn.y.example n # x\n", "n.y.example",
+		  "n.y.example" },
 		{ "hosts without dot", "", "", "n", "", "127.0.1.1 n\n", "", "" },
-		{ "hosts, comment", "", "", "n", "", "#127.0.1.1 n.y.example n\n", "", "" },
-		{ "hosts, localhost", "", "", "n", "", "127.0.0.1 localhost.localdomain n\n",
-		  "", "" },
-		{ "with domain", "", "z.example", "n", "", "", "n.z.example", "z.example" },
+		{ "hosts, comment", "", "", "n", "", "#127.0.1.1 n.y.example n\n", "",
+		  "" },
+		{ "hosts, localhost", "", "", "n", "",
+		  "127.0.0.1 localhost.localdomain n\n", "", "" },
+		{ "with domain", "", "z.example", "n", "", "", "n.z.example",
+		  "z.example" },
 		{ "nothing", "", "", "n", "", "", "", "" },
 		{ "localhost", "", "z.example", "localhost", "localhost\n", "", "",
 		  "z.example" },
@@ -486,8 +517,8 @@ static bool in_manual(const char *man, const struct conf_row *row)
 	const char *from = man, *to;
 
 	buf_fmt(&want, "\n.Ss %s\n",
-	        row->section == SEC_ROOT ? "Outside of sections" :
-	                                   conf_sections[row->section].name);
+	        row->section == SEC_ROOT ? "Outside of sections"
+	                                 : conf_sections[row->section].name);
 	from = strstr(man, want.p);
 	if (!from)
 		return false;
@@ -534,11 +565,11 @@ static void sample(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(refused), cmocka_unit_test(several_errors),
+		cmocka_unit_test(refused),   cmocka_unit_test(several_errors),
 		cmocka_unit_test(two_lines), cmocka_unit_test(ports),
-		cmocka_unit_test(all_keys), cmocka_unit_test(secrets),
-		cmocka_unit_test(files), cmocka_unit_test(names),
-		cmocka_unit_test(manual), cmocka_unit_test(sample),
+		cmocka_unit_test(all_keys),  cmocka_unit_test(secrets),
+		cmocka_unit_test(files),     cmocka_unit_test(names),
+		cmocka_unit_test(manual),    cmocka_unit_test(sample),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -19,7 +19,8 @@ static struct dsn basic(const struct dsn_rcpt *r, size_t n)
 		.lifetime = 5 * 86400,
 		.rcpt = r,
 		.rcpts = n,
-		.original_header = STR("Received: x\nSubject: Hello\nFrom: eddy@example.org\n\n"),
+		.original_header =
+		    STR("Received: x\nSubject: Hello\nFrom: eddy@example.org\n\n"),
 	};
 }
 
@@ -44,7 +45,8 @@ static void check_plain(const char *name, const struct buf *b)
 		if (line.n > 998)
 			fail_msg("%s: a line of %zu octets", name, line.n);
 		for (size_t i = 0; i < line.n; i++)
-			if ((unsigned char)line.p[i] < 0x20 || (unsigned char)line.p[i] > 0x7e)
+			if ((unsigned char)line.p[i] < 0x20 ||
+			    (unsigned char)line.p[i] > 0x7e)
 				fail_msg("%s: byte %02x", name, (unsigned char)line.p[i]);
 	}
 }
@@ -70,8 +72,8 @@ static void rows(void **state)
 		  "\nDiagnostic-Code: smtp; 550 5.1.1 no\n", NULL },
 		{ "diagnostic has its code", "a@b", "", 550, "550 5.1.1 no", false,
 		  "\nDiagnostic-Code: smtp; 550 5.1.1 no\n", "550 550" },
-		{ "no enhanced code", "a@b", "", 550, "550 no", false, "\nStatus: 5.0.0\n",
-		  NULL },
+		{ "no enhanced code", "a@b", "", 550, "550 no", false,
+		  "\nStatus: 5.0.0\n", NULL },
 		{ "enhanced code of success", "a@b", "", 550, "550 2.1.1 no", false,
 		  "\nStatus: 5.0.0\n", NULL },
 		{ "too long a code", "a@b", "", 550, "550 5.1.1111 no", false,
@@ -82,10 +84,10 @@ static void rows(void **state)
 		  NULL },
 		{ "expired words", "a@b", "", 450, "450 4.2.1 busy", true,
 		  "This went on for 5 days. No more tries", NULL },
-		{ "refused words", "a@b", "", 550, "no", false, "No more tries will be made",
-		  "went on" },
-		{ "own words", "a@b", "", 0, "too big", false, "because:\n        too big\n",
-		  "Diagnostic-Code" },
+		{ "refused words", "a@b", "", 550, "no", false,
+		  "No more tries will be made", "went on" },
+		{ "own words", "a@b", "", 0, "too big", false,
+		  "because:\n        too big\n", "Diagnostic-Code" },
 		{ "orcpt", "a@b", "rfc822;a+2Bb@c", 550, "no", false,
 		  "\nOriginal-Recipient: rfc822;a+b@c\nFinal-Recipient: rfc822;a@b\n",
 		  NULL },
@@ -98,7 +100,8 @@ static void rows(void **state)
 		{ "remote", "a@b", "", 550, "no", false,
 		  "\nRemote-MTA: dns;smtp.isp.example\n", NULL },
 		{ "from", "a@b", "", 550, "no", false,
-		  "\nFrom: \"Mail Delivery System\" <MAILER-DAEMON@example.org>\n", NULL },
+		  "\nFrom: \"Mail Delivery System\" <MAILER-DAEMON@example.org>\n",
+		  NULL },
 		{ "subject", "a@b", "", 550, "no", false,
 		  "\nSubject: Undelivered Mail: Hello\n", NULL },
 		{ "arrival", "a@b", "", 550, "no", false, "\nArrival-Date: ", NULL },
@@ -115,7 +118,8 @@ static void rows(void **state)
 		print(&b, &d);
 		check_plain(rows[i].name, &b);
 		if (!strstr(b.p, rows[i].want))
-			fail_msg("%s: no \"%s\" in:\n%s", rows[i].name, rows[i].want, b.p);
+			fail_msg("%s: no \"%s\" in:\n%s", rows[i].name, rows[i].want,
+			         b.p);
 		if (rows[i].not &&strstr(b.p, rows[i].not ))
 			fail_msg("%s: \"%s\" in:\n%s", rows[i].name, rows[i].not, b.p);
 	}
@@ -174,8 +178,8 @@ static void headers(void **state)
 
 	(void)state;
 	print(&b, &d);
-	assert_non_null(strstr(
-	    b.p, "rfc822-headers\n\nReceived: x\nSubject: Hello\nFrom: eddy@example.org\n\n--=_"));
+	assert_non_null(strstr(b.p, "rfc822-headers\n\nReceived: x\nSubject: "
+	                            "Hello\nFrom: eddy@example.org\n\n--=_"));
 	/* 8-bit bytes and long lines are encoded. */
 	buf_reset(&b);
 	buf_z(&h, "Subject: caf\xc3\xa9 = \nX: ");
@@ -205,7 +209,8 @@ static void boundaries(void **state)
 	struct dsn d = basic(&r, 1);
 
 	(void)state;
-	d.original_header = STR("X: --=_0189abcdef012345.0--\n--=_0189abcdef012345.1\n\n");
+	d.original_header =
+	    STR("X: --=_0189abcdef012345.0--\n--=_0189abcdef012345.1\n\n");
 	print(&b, &d);
 	assert_non_null(strstr(b.p, "boundary=\"=_0189abcdef012345.2\""));
 	assert_true(str_iends(buf_view(&b), STR("\n--=_0189abcdef012345.2--\n")));
@@ -213,7 +218,8 @@ static void boundaries(void **state)
 
 static void long_things(void **state)
 {
-	_cleanup_buf_ struct buf b = BUF_INIT, x = BUF_INIT, words = BUF_INIT, h = BUF_INIT;
+	_cleanup_buf_ struct buf b = BUF_INIT, x = BUF_INIT, words = BUF_INIT,
+	                         h = BUF_INIT;
 	struct dsn_rcpt r[300];
 	struct dsn d = basic(r, ARRAY_LEN(r));
 
@@ -239,7 +245,8 @@ static void long_things(void **state)
 	d.envid = d.remote = STR("x");
 	buf_reset(&b);
 	print(&b, &d);
-	for (struct str rest = str_head(buf_view(&b), 3000), line; str_cut(&rest, '\n', &line);)
+	for (struct str rest = str_head(buf_view(&b), 3000), line;
+	     str_cut(&rest, '\n', &line);)
 		if (line.n > 78)
 			fail_msg("a line of %zu: %.*s", line.n, (int)line.n, line.p);
 }

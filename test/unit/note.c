@@ -63,7 +63,8 @@ static void damage(void **state)
 		{ "end without LF", "mailchute-note 1\nSa@b\nPhub c@d\n.", -EBADMSG },
 		{ "no recipient", "mailchute-note 1\nSa@b\n.\n", -EBADMSG },
 		{ "no sender", "mailchute-note 1\nPhub c@d\n.\n", -EBADMSG },
-		{ "two senders", "mailchute-note 1\nSa@b\nSa@b\nPhub c@d\n.\n", -EBADMSG },
+		{ "two senders", "mailchute-note 1\nSa@b\nSa@b\nPhub c@d\n.\n",
+		  -EBADMSG },
 		{ "bad sender", "mailchute-note 1\nSa b\nPhub c@d\n.\n", -EBADMSG },
 		{ "bad recipient", "mailchute-note 1\nS\nPhub c>d\n.\n", -EBADMSG },
 		{ "no route", "mailchute-note 1\nS\nP c@d\n.\n", -EBADMSG },
@@ -71,9 +72,11 @@ static void damage(void **state)
 		{ "bad RET", "mailchute-note 1\nS\nDRET=X\nPhub c@d\n.\n", -EBADMSG },
 		{ "RET twice", "mailchute-note 1\nS\nDRET=FULL\tRET=FULL\nPhub c@d\n.\n",
 		  -EBADMSG },
-		{ "D behind P", "mailchute-note 1\nS\nPhub c@d\nDRET=FULL\n.\n", -EBADMSG },
+		{ "D behind P", "mailchute-note 1\nS\nPhub c@d\nDRET=FULL\n.\n",
+		  -EBADMSG },
 		{ "CR", "mailchute-note 1\nS\nPhub c@d\tORCPT=x\r\n.\n", -EBADMSG },
-		{ "unknown parameter", "mailchute-note 1\nS\nPhub c@d\tX=1\n.\n", -EBADMSG },
+		{ "unknown parameter", "mailchute-note 1\nS\nPhub c@d\tX=1\n.\n",
+		  -EBADMSG },
 		{ "empty parameter", "mailchute-note 1\nS\nPhub c@d\tNOTIFY=\n.\n",
 		  -EBADMSG },
 		{ "unknown outcome", PLAN "x 1\n", -EBADMSG },
@@ -208,10 +211,14 @@ static void backoff(void **state)
 	static const struct {
 		int64_t age, retry, max, low, high;
 	} rows[] = {
-		{ 0, 300, 14400, 263, 300 },        { 300, 300, 14400, 263, 300 },
-		{ 1200, 300, 14400, 525, 600 },     { 86400, 300, 14400, 12600, 14400 },
-		{ INT64_MAX, 300, 14400, 12600, 14400 }, { 0, 1, 14400, 1, 1 },
-		{ 0, 300, 10, 263, 300 },           { -5, 300, 14400, 263, 300 },
+		{ 0, 300, 14400, 263, 300 },
+		{ 300, 300, 14400, 263, 300 },
+		{ 1200, 300, 14400, 525, 600 },
+		{ 86400, 300, 14400, 12600, 14400 },
+		{ INT64_MAX, 300, 14400, 12600, 14400 },
+		{ 0, 1, 14400, 1, 1 },
+		{ 0, 300, 10, 263, 300 },
+		{ -5, 300, 14400, 263, 300 },
 		{ 0, 0, 0, 1, 1 },
 	};
 	char id[17];

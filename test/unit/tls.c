@@ -9,6 +9,7 @@
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,7 +38,7 @@ static const struct shown {
 	{ "not yet", "mx.example", NULL, NULL, 5, 30, false },
 	{ "other name", "other.example", NULL, "mx.example", -1, 30, false },
 	{ "self-signed", "mx.example", NULL, NULL, -1, 30, true },
-	{ "wildcard", "*.example", NULL, NULL, -1, 30, false },
+	{ "wildcard", "*.mx.example", NULL, NULL, -1, 30, false },
 };
 enum { GOOD, EXPIRED, NOT_YET, OTHER, SELF, WILD, CERTS };
 
@@ -46,7 +47,8 @@ static void key_new(struct cert *c)
 	assert_int_equal(gnutls_x509_privkey_init(&c->key), 0);
 	assert_int_equal(gnutls_x509_privkey_generate(
 	                     c->key, GNUTLS_PK_ECDSA,
-	                     (unsigned)GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
+	                     (unsigned)GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1),
+	                     0),
 	                 0);
 	assert_int_equal(gnutls_x509_crt_init(&c->crt), 0);
 	gnutls_x509_crt_set_version(c->crt, 3);
@@ -81,8 +83,8 @@ static void cert_sign(struct cert *c, const struct cert *by, int from, int to)
 
 	gnutls_x509_crt_set_activation_time(c->crt, (time_t)clock_real() + from * DAY);
 	gnutls_x509_crt_set_expiration_time(c->crt, (time_t)clock_real() + to * DAY);
-	assert_int_equal(gnutls_x509_crt_sign2(c->crt, by->crt, by->key, GNUTLS_DIG_SHA256, 0),
-	                 0);
+	assert_int_equal(
+	    gnutls_x509_crt_sign2(c->crt, by->crt, by->key, GNUTLS_DIG_SHA256, 0), 0);
 	assert_int_equal(gnutls_x509_crt_export2(c->crt, GNUTLS_X509_FMT_PEM, &pem), 0);
 	buf_add(&c->pem, pem.data, pem.size);
 	gnutls_free(pem.data);
@@ -113,8 +115,8 @@ static void cert_new(struct cert *c, const struct shown *s, const struct cert *c
 		                                     sizeof(a), GNUTLS_FSAN_APPEND);
 	}
 	if (s->cn)
-		gnutls_x509_crt_set_dn_by_oid(c->crt, GNUTLS_OID_X520_COMMON_NAME, 0, s->cn,
-		                              (unsigned)strlen(s->cn));
+		gnutls_x509_crt_set_dn_by_oid(c->crt, GNUTLS_OID_X520_COMMON_NAME, 0,
+		                              s->cn, (unsigned)strlen(s->cn));
 	cert_sign(c, s->self_signed ? c : ca, s->from, s->to);
 }
 
@@ -156,11 +158,11 @@ static void host_says(struct tls_host *h, const char *s)
 static void host_session(struct tls_host *h)
 {
 	static const char *const talk[] = {
-		"EHLO ", "250-mx\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n",
+		"EHLO ",       "250-mx\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n",
 		"AUTH PLAIN ", "235 ok\r\n",
-		"MAIL ", "250 ok\r\n",
-		"RCPT ", "250 ok\r\n",
-		"DATA", "354 go\r\n",
+		"MAIL ",       "250 ok\r\n",
+		"RCPT ",       "250 ok\r\n",
+		"DATA",        "354 go\r\n",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(talk); i += 2) {
@@ -192,7 +194,8 @@ static pid_t host_start(const struct cert *c, int listener, bool starttls)
 		return pid;
 	fd = accept(listener, NULL, NULL);
 	gnutls_certificate_allocate_credentials(&creds);
-	gnutls_certificate_set_x509_key(creds, (gnutls_x509_crt_t[]){ c->crt }, 1, c->key);
+	gnutls_certificate_set_x509_key(creds, (gnutls_x509_crt_t[]){ c->crt }, 1,
+	                                c->key);
 	if (starttls) {
 		clear_line(fd, "220 hi\r\n");
 		clear_line(fd, "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n");
@@ -227,13 +230,15 @@ static const struct row {
 	{ "good", GOOD, "mx.example", .refused = NULL },
 	{ "good, upper case and a dot", GOOD, "MX.Example.", .refused = NULL },
 	{ "good, implicit", GOOD, "mx.example", .implicit = true },
-	{ "good, TLS 1.2", GOOD, "mx.example", .priority = "NORMAL:-VERS-ALL:+VERS-TLS1.2" },
+	{ "good, TLS 1.2", GOOD, "mx.example",
+	  .priority = "NORMAL:-VERS-ALL:+VERS-TLS1.2" },
 	{ "good, by address", GOOD, "127.0.0.1", .refused = NULL },
 	{ "good, by address literal", GOOD, "[127.0.0.1]", .refused = NULL },
 	{ "other address", GOOD, "[127.0.0.2]", .refused = "127.0.0.1" },
 	{ "good, tls-name", GOOD, "[127.0.0.2]", .tls_name = "mx.example" },
-	{ "wildcard", WILD, "mx.example", .refused = NULL },
-	{ "wildcard, two labels", WILD, "a.mx.example", .refused = "*.example" },
+	{ "wildcard", WILD, "a.mx.example", .refused = NULL },
+	{ "wildcard, two labels", WILD, "a.b.mx.example", .refused = "*.mx.example" },
+	{ "wildcard, no label", WILD, "mx.example", .refused = "*.mx.example" },
 	{ "other name", OTHER, "mx.example",
 	  .refused = "verify that this is mx.example" },
 	{ "other name: which", OTHER, "mx.example", .refused = "is for other.example" },
@@ -270,8 +275,10 @@ static int listen_local(struct sockaddr_in *ret)
 static void send_one(struct client *c, const char *name)
 {
 	struct client_rcpt r = { .addr = STR("r@example.org") };
-	struct client_msg m = { .sender = STR("a@example.org"), .header = STR("A: b\n\n"),
-		                .rcpt = &r, .rcpts = 1 };
+	struct client_msg m = { .sender = STR("a@example.org"),
+		                .header = STR("A: b\n\n"),
+		                .rcpt = &r,
+		                .rcpts = 1 };
 
 	m.fd = io_memfd("body", STR("text\n"));
 	assert_int_equal(client_send(c, &m), 0);
@@ -287,11 +294,17 @@ static void run_row(const struct row *t, const struct cert *ca, struct cert *all
 	int listener = listen_local(&to), status;
 	pid_t pid = host_start(&all[t->cert], listener, !t->implicit);
 	struct client_conf conf = {
-		.host = str_z(t->host), .tls_name = str_z(t->tls_name),
+		.host = str_z(t->host),
+		.tls_name = str_z(t->tls_name),
 		.tls = t->implicit ? CLIENT_TLS_IMPLICIT : CLIENT_TLS_STARTTLS,
-		.tls_verify = !t->no_verify, .tls_priority = str_z(t->priority),
-		.auth = true, .user = STR("u"), .password = STR("pw-canary"),
-		.helo = STR("box.example"), .timeout_scale = 20, .cancel_fd = -1,
+		.tls_verify = !t->no_verify,
+		.tls_priority = str_z(t->priority),
+		.auth = true,
+		.user = STR("u"),
+		.password = STR("pw-canary"),
+		.helo = STR("box.example"),
+		.timeout_scale = 20,
+		.cancel_fd = -1,
 	};
 	const char *why = "?";
 	struct verdict v = { 0 };
@@ -305,6 +318,12 @@ static void run_row(const struct row *t, const struct cert *ca, struct cert *all
 		strv_add(&conf.tls_pin,
 		         str_z(all[t->pin == RIGHT_PIN ? t->cert : t->cert + 1].pin));
 	c = client_new(&conf, &why);
+	if (!c && t->no_ca) { /* a machine without ca-certificates */
+		print_message("%s: %s\n", t->name, why);
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		return;
+	}
 	if (!c)
 		fail_msg("%s: %s", t->name, why);
 	e = client_open(c, (struct sockaddr *)&to, sizeof(to), &v);
@@ -355,7 +374,8 @@ static void test_new(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		struct client_conf conf = { .host = STR("mx"), .tls = CLIENT_TLS_STARTTLS,
+		struct client_conf conf = { .host = STR("mx"),
+			                    .tls = CLIENT_TLS_STARTTLS,
 			                    .tls_verify = true };
 		const char *why = "";
 
