@@ -105,7 +105,7 @@ $(B)/musl/%.o: src/%.c
 
 # Unit tests: test/unit/NAME.c, one a module, each a program of its own.
 UNIT = $(patsubst test/unit/%.c,$(B)/unit/%,$(wildcard test/unit/*.c))
-LIB_OBJ = $(call obj,$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(CONF) $(wildcard src/prog/sm_*.c) $(call p,job))
+LIB_OBJ = $(call obj,$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(CONF) $(wildcard src/prog/sm_*.c) $(call p,job apply child who))
 $(B)/lib.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 $(B)/unit/%: test/unit/%.c $(B)/lib.a
@@ -131,6 +131,14 @@ FUZZ_SECONDS = 60
 fuzz:
 	test/fuzz/run $(FUZZ_SECONDS)
 
+# Side by side with nullmailer; on a quiet machine, as root.
+BENCH_ROUNDS = 5
+BENCH_MESSAGES = 100
+BENCH_SECONDS = 60
+bench: all $(B)/sendmail-glibc
+	@B=$(B) test/bench/inject $(BENCH_ROUNDS) $(BENCH_MESSAGES)
+	@B=$(B) test/bench/idle $(BENCH_SECONDS)
+
 deps:
 	test/deps
 
@@ -153,5 +161,5 @@ tidy:
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all tests test check demo fuzz deps install uninstall format format-check tidy clean
+.PHONY: all tests test check demo fuzz bench deps install uninstall format format-check tidy clean
 .DELETE_ON_ERROR:

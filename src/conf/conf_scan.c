@@ -22,7 +22,9 @@ struct scan {
 
 static char peek(const struct scan *s, size_t ahead)
 {
-	return s->at + ahead < s->in.n ? s->in.p[s->at + ahead] : '\0';
+	if (s->at + ahead >= s->in.n)
+		return '\0';
+	return s->in.p[s->at + ahead];
 }
 
 /* Copies the next byte, or a blank in its place; a line end always stays one. */
@@ -32,7 +34,9 @@ static void take(struct scan *s, bool keep)
 
 	if (c == '\n')
 		s->line++;
-	buf_c(&s->out->text, keep || c == '\n' ? c : ' ');
+	if (!keep && c != '\n')
+		c = ' ';
+	buf_c(&s->out->text, c);
 }
 
 static int fail(struct scan *s, const char *why)

@@ -102,6 +102,9 @@ struct conf_scan {
 int conf_scan(struct str in, struct conf_scan *ret, int *ret_line, struct buf *why);
 void conf_scan_free(struct conf_scan *s);
 
+/* conf_suggest.c: appends "unknown key ...; what was meant". */
+void conf_unknown_key(enum conf_section sec, struct str key, struct buf *text);
+
 /* conf_names.c: fills hostname and domain where they are still "". nodename: what
  * gethostname() says; mailname, hosts: contents of /etc/mailname and /etc/hosts. No name
  * is looked up: that could block. */

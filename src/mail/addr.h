@@ -20,9 +20,8 @@ struct addr {
 	 * byte of the local part to the last of the domain. Replacing exactly these bytes
 	 * rewrites the address. */
 	struct str spec;
-	struct str local; /* local part as it stands, quotes included */
-	struct str
-	    domain; /* domain or [literal] as it stands; n == 0: a bare local part */
+	struct str local;   /* as it stands, quotes included */
+	struct str domain;  /* or [literal], as it stands; n == 0: a bare local part */
 	struct str phrase;  /* display name as it stands, trimmed; n == 0: none */
 	struct str comment; /* inside of the last comment outside <>; n == 0: none */
 	struct str whole;   /* the mailbox with name and comments: what stands between two

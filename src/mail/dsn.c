@@ -124,8 +124,13 @@ static void subject(struct buf *b, const struct dsn *d)
 	buf_z(&text, "Undelivered Mail");
 	if (words.n)
 		buf_z(&text, ": ");
-	for (size_t i = 0; i < words.n; i++)
-		buf_c(&text, words.p[i] >= 0x20 && words.p[i] < 0x7f ? words.p[i] : '?');
+	for (size_t i = 0; i < words.n; i++) {
+		char c = words.p[i];
+
+		if (c < 0x20 || c >= 0x7f)
+			c = '?';
+		buf_c(&text, c);
+	}
 	field(b, "Subject: ", &text);
 }
 
@@ -219,10 +224,13 @@ static void people(struct buf *b, const struct dsn *d)
 	buf_c(b, '\n');
 	lay_out(b, "", "", buf_view(&text));
 	buf_z(b, "\nYour message could not be delivered to:\n\n");
-	for (size_t i = 0; i < d->rcpts && i < DSN_PEOPLE_MAX; i++)
+	for (size_t i = 0; i < d->rcpts && i < DSN_PEOPLE_MAX; i++) {
+		if (i)
+			buf_c(b, '\n');
 		people_rcpt(b, d, &d->rcpt[i]);
+	}
 	if (d->rcpts > DSN_PEOPLE_MAX)
-		buf_fmt(b, "    and %zu others, which the next part lists.\n",
+		buf_fmt(b, "\n    and %zu others, which the next part lists.\n",
 		        d->rcpts - DSN_PEOPLE_MAX);
 	buf_c(b, '\n');
 	buf_reset(&text);

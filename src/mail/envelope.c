@@ -217,7 +217,7 @@ static int take_rcpts(struct lines *l, struct envelope *e)
 	size_t room = 0;
 
 	while (l->line.n) {
-		struct env_rcpt *more = e->rcpt;
+		struct env_rcpt *more;
 		int r;
 
 		if (e->rcpts == ENVELOPE_RCPT_MAX)

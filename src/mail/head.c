@@ -59,12 +59,13 @@ static enum line line_kind(struct str line, bool cut)
 
 	if (text.n == 0)
 		return cut ? LINE_UNKNOWN : LINE_EMPTY;
-	if (name && colon < text.n && text.p[colon] == ':')
+	if (name && name <= HEAD_NAME_MAX && colon < text.n && text.p[colon] == ':')
 		return LINE_FIELD;
 	if (text.p[0] == ' ' || text.p[0] == '\t')
 		return LINE_MORE;
-	/* A lone CR may become CRLF; a name may yet get its colon. */
-	if (cut && (name ? colon == text.n : text.p[0] == '\r'))
+	/* A lone CR may become CRLF; a name may yet get its colon, unless it is longer than
+	 * any line (base64 on one line is no header). */
+	if (cut && (name ? colon == text.n && name <= HEAD_NAME_MAX : text.p[0] == '\r'))
 		return LINE_UNKNOWN;
 	if (str_starts(text, STR("From ")) || str_starts(text, STR(">From ")))
 		return LINE_MBOX;

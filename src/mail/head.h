@@ -9,7 +9,10 @@
 
 #include "base/str.h"
 
-enum { HEAD_MAX = 16 << 20 }; /* octets of header that anything of mailchute reads */
+enum {
+	HEAD_MAX = 16 << 20, /* octets of header that anything of mailchute reads */
+	HEAD_NAME_MAX = 998, /* octets of a field's name (RFC 5322 2.1.1) */
+};
 
 struct head_field {
 	struct str raw;  /* the whole field with its line ends */

@@ -83,7 +83,10 @@ bool job_apply(struct job *j, struct queue *q, struct spool *s,
 		e = job_note(j, s, now);
 		if (e == 0)
 			e = queue_remove(q, &j->place, j->noted);
-		return e < 0 ? failed(j, "remove", e) : true;
+		if (e < 0)
+			return failed(j, "remove", e);
+		log_line(LOG_LEVEL_INFO, "done id=%s", j->place.id.c);
+		return true;
 	}
 	e = job_note(j, s, now);
 	if (e < 0)
@@ -157,10 +160,15 @@ static void replay_line(void *arg, struct str line)
 	j = replay_job(r, &rec);
 	if (!j || !job_take(j, &rec, &no_fd))
 		return;
-	if (still_there(r, j) && job_apply(j, &r->q, r->s, &rec, r->now))
-		log_line(LOG_LEVEL_INFO, "recovered id=%s outcome=\"%.*s %.*s\"",
-		         rec.id.c, (int)rec.verb.n, rec.verb.p,
-		         (int)(rec.rest.n < 60 ? rec.rest.n : 60), rec.rest.p);
+	if (still_there(r, j) && job_apply(j, &r->q, r->s, &rec, r->now)) {
+		_cleanup_buf_ struct buf outcome = BUF_INIT, text = BUF_INIT;
+
+		buf_str(&outcome, rec.verb);
+		buf_c(&outcome, ' ');
+		buf_str(&outcome, str_head(rec.rest, 60));
+		log_value(&text, "outcome", buf_view(&outcome));
+		log_line(LOG_LEVEL_INFO, "recovered id=%s%s", rec.id.c, text.p);
+	}
 	job_clear(j);
 }
 
@@ -178,11 +186,17 @@ void journal_apply(struct spool *s, const struct id *run, int64_t now)
 	struct replay r = { .s = s, .now = now };
 	int e = replay_open(&r, s, run);
 
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+		r.job[i].dsn = -1;
+	if (e == -ENODATA)
+		return; /* its first line was cut: push never had it */
 	if (e == 0)
 		e = journal_read(s, run, replay_line, &r);
 	if (e < 0)
 		log_line(LOG_LEVEL_ALERT, "journal-error run=%s why=\"%s\"", run->c,
 		         strerror(-e));
+	if (!r.q.s)
+		return;
 	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
 		struct job *j = &r.job[i];
 

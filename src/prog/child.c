@@ -55,6 +55,7 @@ static int child_read(int fd, int64_t until, size_t max, struct buf *ret)
 		if (n == 0)
 			return 0;
 		ret->n += (size_t)n;
+		ret->p[ret->n] = '\0';
 		got += (size_t)n;
 		if (got > max)
 			return -EIO;

@@ -48,6 +48,7 @@ struct push {
 	unsigned barren;  /* connections that settled nothing */
 	unsigned settled; /* messages settled on this connection */
 	const struct message *sending;
+	char short_name[65];
 };
 
 static void host_verdict(struct push *p, const struct verdict *v)
@@ -361,11 +362,28 @@ static bool conf_take(struct push *p, const char *route)
 	return p->host != NULL;
 }
 
+/* What Received and Message-ID call us when no full name is known: the short one. */
+static struct str short_name(char name[static 65])
+{
+	size_t n = 0;
+
+	if (gethostname(name, 64) < 0)
+		name[0] = '\0';
+	while (name[n] == '-' || name[n] == '.' || (name[n] >= '0' && name[n] <= '9') ||
+	       (ascii_lower(name[n]) >= 'a' && ascii_lower(name[n]) <= 'z'))
+		n++;
+	if (n == 0 || strcmp(name, "localhost") == 0)
+		return STR("mailchute.invalid");
+	return (struct str){ name, n };
+}
+
 static void client_conf_make(struct push *p)
 {
 	const struct smarthost *h = p->host;
 
-	p->compose = (struct compose_conf){ .hostname = str_z(p->conf.hostname),
+	p->compose = (struct compose_conf){ .hostname = p->conf.hostname[0] ?
+							    str_z(p->conf.hostname) :
+							    short_name(p->short_name),
 		                            .domain = str_z(p->conf.domain),
 		                            .admin = str_z(p->conf.admin),
 		                            .rules = p->conf.rule,

@@ -285,8 +285,8 @@ static void report_accepted(struct reporter *r, struct outcome *o)
 	prefix(&o->up, "ok", &o->m->id, o->m->due);
 	buf_fmt(&o->up, "%d \n", o->of[0] ? o->of[0]->code : 250);
 	journal(r, buf_view(&o->up));
-	buf_str(&o->up, buf_view(&o->logs));
-	send_lines(r, buf_view(&o->up));
+	buf_str(&o->logs, buf_view(&o->up));
+	send_lines(r, buf_view(&o->logs));
 }
 
 static void print_doubt(struct outcome *o)
@@ -326,11 +326,11 @@ static void outcome_run(struct reporter *r, struct outcome *o)
 	print_doubt(o);
 	buf_fmt(&end, "e %lld\n", (long long)o->now);
 	note_lines(o, "n", buf_view(&end), true);
+	buf_str(&o->up, buf_view(&o->logs));
 	print_end(r, o, backoff);
 	journal(r, buf_view(&o->file));
 	if (o->notify_n && n->plan.sender[0])
 		send_dsn(r, o);
-	buf_str(&o->up, buf_view(&o->logs));
 	send_lines(r, buf_view(&o->up));
 }
 

@@ -148,8 +148,11 @@ static void hear_line(struct route *r, const struct sched *s, struct str line, i
 	} else if (str_eq(rec.verb, STR("host"))) {
 		route_down(r, rec.rest, now);
 	} else if ((j = job_of(r, &rec))) {
-		if (job_take(j, &rec, fd) && job_apply(j, &r->queue, s->spool, &rec, now))
-			job_settled(r, j);
+		if (!job_take(j, &rec, fd) || !job_apply(j, &r->queue, s->spool, &rec, now))
+			return;
+		if (j->dsn >= 0)
+			queue_news(&r->queue); /* the DSN is in queue/new */
+		job_settled(r, j);
 	}
 }
 

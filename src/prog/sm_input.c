@@ -11,7 +11,6 @@
 
 enum {
 	HINT_MAX = 64,       /* octets of $LOGNAME: longer ones are no login */
-	NAME_LINE_MAX = 998, /* octets without a colon that still may be a field's name */
 };
 
 /* ---- source ---- */
@@ -154,22 +153,11 @@ ssize_t sm_source_read(struct sm_source *s, char *p, size_t n)
 
 /* ---- header ---- */
 
-/* Is it known where the header ends? A first line (of the body) that has no end yet and no
- * colon might be a field's name: a program may send megabytes of base64 as one line. */
+/* Is it known where the header ends? */
 static bool head_found(struct sm_head *h)
 {
-	struct str last;
-
 	h->header = head_length(h->text, h->complete, &h->empty);
-	if (h->complete || h->header < h->text.n || h->empty)
-		return true;
-	last = str_from(h->text, (size_t)(str_rchr(h->text, '\n') + 1));
-	if (last.n <= NAME_LINE_MAX || ascii_space(last.p[0]) ||
-	    str_chr(last, ':') >= 0 || str_starts(last, STR("From ")) ||
-	    str_starts(last, STR(">From ")))
-		return false;
-	h->header = h->text.n - last.n;
-	return true;
+	return h->complete || h->header < h->text.n || h->empty;
 }
 
 static int head_grow(struct sm_source *s, struct sm_head *h)

@@ -338,6 +338,8 @@ int client_open(struct client *c, const struct sockaddr *to, socklen_t to_len,
 	c->successes = c->decided = 0;
 	c->progress = now;
 	buf_reset(&c->facts);
+	if (c->tls)
+		tls_expect(c->tls);
 	c->conn.cancel_fd = c->conf->cancel_fd;
 	c->conn.cancel_ms = session_ms(c, CONN_CANCEL_SECONDS);
 	c->conn.session_end = most > 0 ? now + most : INT64_MAX;

@@ -36,7 +36,7 @@ struct client_conf {
 struct client;
 
 /* Prepares TLS: reads the system's CAs, so call it before the fence closes files. The
- * conf must outlive the client. NULL with *ret_why set (a literal or GnuTLS's word). */
+ * conf must outlive the client; its host may change between connections. NULL with *ret_why set (a literal or GnuTLS's word). */
 struct client *client_new(const struct client_conf *c, const char **ret_why);
 void client_free(
     struct client *c); /* closes without QUIT when still open; NULL is fine */

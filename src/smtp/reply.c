@@ -76,7 +76,7 @@ static size_t enhanced(struct str s, int ret[3])
 	size_t at = 0;
 
 	for (size_t i = 0; i < 3; i++) {
-		size_t start = at;
+		size_t start;
 
 		if (i > 0 && (at == s.n || s.p[at++] != '.'))
 			return 0;

@@ -47,8 +47,9 @@ static bool pin_parse(struct str s, unsigned char ret[PIN_BYTES])
 
 /* "[192.0.2.7]" and "[IPv6:::1]" are addresses (RFC 5321 4.1.3); a final dot is no part
  * of a certificate's name. */
-static void set_name(struct tls *t, const struct client_conf *c)
+void tls_expect(struct tls *t)
 {
+	const struct client_conf *c = t->conf;
 	struct str name = c->tls_name.n ? c->tls_name : c->host;
 	unsigned char address[sizeof(struct in6_addr)];
 
@@ -58,15 +59,16 @@ static void set_name(struct tls *t, const struct client_conf *c)
 		name = str_from(name, 5);
 	if (name.n > 1 && name.p[name.n - 1] == '.')
 		name.n--;
+	free(t->name);
 	t->name = str_dup(name);
 	t->name_is_address = inet_pton(AF_INET, t->name, address) == 1 ||
 	                     inet_pton(AF_INET6, t->name, address) == 1;
 }
 
+/* A copy that the caller frees: GnuTLS takes no const and an unsigned length. */
 static gnutls_datum_t datum(struct str s, char **ret_copy)
 {
 	*ret_copy = str_dup(s);
-	/* GnuTLS takes unsigned char and an unsigned length, and only reads. */
 	return (gnutls_datum_t){ (unsigned char *)*ret_copy, (unsigned)s.n };
 }
 
@@ -136,7 +138,7 @@ struct tls *tls_new(const struct client_conf *c, const char **ret_why)
 	if (!t)
 		die_oom();
 	t->conf = c;
-	set_name(t, c);
+	tls_expect(t);
 	why = load(t, c);
 	if (why) {
 		*ret_why = why;
@@ -309,7 +311,7 @@ static void explain(const struct tls *t, gnutls_session_t s, int e, struct buf *
 	buf_escape(ret, buf_view(&b), WORDS_MAX);
 }
 
-static int set_up(const struct tls *t, struct conn *c)
+static int set_up(struct tls *t, struct conn *c)
 {
 	gnutls_session_t s = c->tls;
 	int e = gnutls_priority_set(s, t->priority);
@@ -318,8 +320,7 @@ static int set_up(const struct tls *t, struct conn *c)
 		e = gnutls_credentials_set(s, GNUTLS_CRD_CERTIFICATE, t->creds);
 	if (e == 0 && !t->name_is_address)
 		e = gnutls_server_name_set(s, GNUTLS_NAME_DNS, t->name, strlen(t->name));
-	/* gnutls_session_set_ptr() takes what is not const; check_pin() only reads. */
-	gnutls_session_set_ptr(s, (void *)(uintptr_t)t);
+	gnutls_session_set_ptr(s, t); /* for check_pin() */
 	if (t->pins)
 		gnutls_session_set_verify_function(s, check_pin);
 	else if (t->conf->tls_verify)
@@ -329,7 +330,7 @@ static int set_up(const struct tls *t, struct conn *c)
 	return e;
 }
 
-int tls_start(const struct tls *t, struct conn *c, int64_t deadline, struct buf *ret_why)
+int tls_start(struct tls *t, struct conn *c, int64_t deadline, struct buf *ret_why)
 {
 	int e = gnutls_init(&c->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
 

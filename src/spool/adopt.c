@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { COPY_BLOCK = 32768 };
+
 /* One drop on its way through a batch. */
 struct taking {
 	struct adopted a;
@@ -33,11 +35,40 @@ static bool drop_ok(struct spool *s, const struct adopt_ops *ops, const char *na
 	return !why;
 }
 
-/* Moves one drop where its owner cannot reach it. */
+/* Moves one drop where its owner cannot reach it. After the clock was set back an id could
+ * be one that is in use: that message, or its note, must not become this one's. */
 static int drop_take(struct spool *s, struct taking *t)
 {
-	t->a.id = spool_new_id(s);
+	do
+		t->a.id = spool_new_id(s);
+	while (faccessat(s->new, t->a.id.c, F_OK, 0) == 0 ||
+	       faccessat(s->note, t->a.id.c, F_OK, 0) == 0);
 	return io_rename_new(s->drop, t->a.drop.c, s->taken, t->a.id.c);
+}
+
+/* Copies size octets, or fewer when there are not so many (any more): whoever has the file
+ * open could append to it as fast as it is copied. */
+static int64_t copy_all_of(int in, int out, int64_t size)
+{
+	char block[COPY_BLOCK];
+	int64_t done = 0;
+
+	while (done < size) {
+		int64_t left = size - done;
+		size_t want = left < COPY_BLOCK ? (size_t)left : COPY_BLOCK;
+		ssize_t n = io_read(in, block, want);
+		int e;
+
+		if (n < 0)
+			return n;
+		e = io_write(out, block, (size_t)n);
+		if (e < 0)
+			return e;
+		done += n;
+		if ((size_t)n < want)
+			break;
+	}
+	return done;
 }
 
 /* Copies taken/<id> to queue/new/t.<id> behind the attested lines. */
@@ -70,7 +101,7 @@ static int taken_copy(struct spool *s, const struct adopt_ops *ops, struct takin
 	e = io_write(t->copy, head.p, head.n);
 	if (e < 0)
 		return e;
-	n = io_copy(in, t->copy, NULL);
+	n = copy_all_of(in, t->copy, st.st_size);
 	if (n < 0)
 		return (int)n;
 	t->a.size = n;
@@ -157,12 +188,14 @@ static size_t names_read(struct spool *s, const struct adopt_ops *ops, struct id
 }
 
 /* Takes the names of one folder into the batch. Gives up a name that is no message any
- * more; ends the batch at an error of ours. */
+ * more; ends the batch at an error of ours. When no name could be taken that is an error
+ * too: not to be tried again at once. */
 static int batch_fill(struct spool *s, const struct adopt_ops *ops, bool leftovers,
                       struct taking *batch, size_t *n, bool *ret_more)
 {
 	struct id ids[ADOPT_BATCH];
 	size_t names = names_read(s, leftovers ? NULL : ops, ids, ADOPT_BATCH, ret_more);
+	int refused = 0;
 
 	for (size_t i = 0; i < names && *n < ADOPT_BATCH; i++) {
 		struct taking *t = &batch[*n];
@@ -175,8 +208,11 @@ static int batch_fill(struct spool *s, const struct adopt_ops *ops, bool leftove
 			t->a.drop = ids[i];
 			e = drop_take(s, t);
 		}
-		if (e < 0)
+		if (e < 0) {
+			/* Withdrawn by its owner is fine; all that were seen are not. */
+			refused = e == -ENOENT && !*ret_more ? refused : e;
 			continue;
+		}
 		e = taken_copy(s, ops, t);
 		if (e == 0) {
 			(*n)++;
@@ -192,7 +228,7 @@ static int batch_fill(struct spool *s, const struct adopt_ops *ops, bool leftove
 		if (io_rename_new(s->taken, t->a.id.c, s->drop, t->a.id.c) < 0)
 			unlinkat(s->taken, t->a.id.c, 0);
 	}
-	return 0;
+	return *n ? 0 : refused;
 }
 
 void spool_recover(struct spool *s)

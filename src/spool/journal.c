@@ -91,6 +91,8 @@ int journal_route(struct spool *s, const struct id *run,
 	if (n < 0)
 		return (int)n;
 	text = (struct str){ head, (size_t)n };
+	if (text.n < sizeof(head) && str_chr(text, '\n') < 0)
+		return -ENODATA;
 	if (str_chr(text, '\n') < 0 || !str_cut(&text, '\n', &line) ||
 	    !str_starts(line, FIRST_LINE) || line.n - FIRST_LINE.n > QUEUE_ROUTE_MAX)
 		return -EBADMSG;

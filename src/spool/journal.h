@@ -18,7 +18,8 @@ int journal_create(struct spool *s, const struct id *run, const char *route);
  * unknown version; -errno. */
 int journal_read(struct spool *s, const struct id *run,
                  void (*line)(void *arg, struct str line), void *arg);
-/* The route of a journal, from its first line. 0; -EBADMSG; -errno. */
+/* The route of a journal, from its first line. 0; -ENODATA: that line was cut by a crash,
+ * so no push ever had this journal; -EBADMSG: unknown version; -errno. */
 int journal_route(struct spool *s, const struct id *run,
                   char route[static QUEUE_ROUTE_MAX + 1]);
 void journal_remove(struct spool *s, const struct id *run);

@@ -7,6 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define BUCKET_MAX \
+	INT64_C(0xfffffffe) /* one less than 8 digits hold: see queue_defer() */
+
 /* A folder that is being read, and the names read ahead. */
 struct queue_source {
 	DIR *d;
@@ -100,9 +103,10 @@ static int bucket_sync(struct queue *q, uint32_t bucket)
 
 	snprintf(name, sizeof(name), "%08x", bucket);
 	fd = openat(q->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno; /* empty, and gone since */
-	return fsync(fd) < 0 ? -errno : 0;
+	if (fd < 0 && errno != ENOENT)
+		return -errno;
+	/* Empty, and gone since: its removal is what must last. */
+	return fsync(fd < 0 ? q->dir : fd) < 0 ? -errno : 0;
 }
 
 int queue_open(struct queue *q, struct spool *s, const char *route)
@@ -213,6 +217,7 @@ void queue_rewind(struct queue *q, bool all)
 	q->bucket = 0;
 	q->due_done = false;
 	q->all = all;
+	q->news = false;
 	queue_news(q);
 }
 
@@ -221,10 +226,17 @@ void queue_news(struct queue *q)
 	/* What is in the window of an open source is still there to be given. */
 	if (!q->fresh || q->fresh->at == q->fresh->n)
 		source_open(&q->fresh, q->s->new, ".");
+	else
+		q->news = true; /* behind it: the folder may be read to its end already */
 }
 
+/* Rounded up; a time that no bucket can name (push may say any) becomes the nearest. */
 static uint32_t bucket_of(int64_t due)
 {
+	if (due < 1)
+		return 1;
+	if (due > BUCKET_MAX * QUEUE_BUCKET_SECONDS)
+		return (uint32_t)BUCKET_MAX;
 	return (uint32_t)((due + QUEUE_BUCKET_SECONDS - 1) / QUEUE_BUCKET_SECONDS);
 }
 
@@ -292,7 +304,14 @@ static bool next_due_name(struct queue *q, int64_t now, int64_t longest,
 
 static bool next_new_name(struct queue *q, struct place *ret)
 {
-	if (!source_next(q->fresh, &ret->id))
+	bool any = source_next(q->fresh, &ret->id);
+
+	if (!any && q->news) {
+		q->news = false;
+		source_open(&q->fresh, q->s->new, ".");
+		any = source_next(q->fresh, &ret->id);
+	}
+	if (!any)
 		return false;
 	ret->due = 0;
 	return true;
@@ -436,7 +455,7 @@ int queue_defer(struct queue *q, struct place *p, int64_t due)
 
 	if (e < 0)
 		return e;
-	if (q->all && target.due <= p->due)
+	if (q->all && target.due <= p->due && p->due <= BUCKET_MAX)
 		target.due = p->due + 1;
 	if (target.due == p->due)
 		return 0;
@@ -464,11 +483,13 @@ int queue_put_aside(struct queue *q, const struct place *p, int dir)
 		return e;
 	path_of(q, p, path);
 	snprintf(note, sizeof(note), "%s.note", p->id.c);
-	if (renameat(q->s->note, p->id.c, dir, note) < 0 && errno != ENOENT)
-		return -errno;
+	/* The note goes last, as in queue_remove(): a message in the queue without its note
+	 * would be sent to those who have it. */
 	e = io_rename_new(q->s->queue, path, dir, p->id.c);
 	if (e < 0)
 		return e;
+	if (renameat(q->s->note, p->id.c, dir, note) < 0 && errno != ENOENT)
+		return -errno;
 	if (fsync(dir) < 0)
 		return -errno;
 	return sync_old_place(q, p->due);
@@ -518,19 +539,25 @@ int note_write(struct spool *s, const struct id *id, struct str text)
 static int note_mend(int fd)
 {
 	char tail[4096];
-	off_t size = lseek(fd, 0, SEEK_END), from = size > 4096 ? size - 4096 : 0;
-	ssize_t n;
+	off_t size = lseek(fd, 0, SEEK_END), end = size;
+	bool found = false;
 
 	if (size < 0)
 		return -errno;
-	n = pread(fd, tail, sizeof(tail), from);
-	if (n < 0)
-		return -errno;
-	while (n > 0 && tail[n - 1] != '\n')
-		n--;
-	if (from + n == size)
+	while (end > 0 && !found) {
+		off_t from = (end - 1) / (off_t)sizeof(tail) * (off_t)sizeof(tail);
+		ssize_t n = pread(fd, tail, (size_t)(end - from), from);
+
+		if (n != end - from)
+			return n < 0 ? -errno : -EIO;
+		while (n > 0 && tail[n - 1] != '\n')
+			n--;
+		found = n > 0;
+		end = from + n;
+	}
+	if (end == size)
 		return 0;
-	return ftruncate(fd, from + n) < 0 ? -errno : 0;
+	return ftruncate(fd, end) < 0 ? -errno : 0;
 }
 
 int note_append(struct spool *s, const struct id *id, struct str text)

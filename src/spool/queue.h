@@ -28,6 +28,7 @@ struct queue {
 	uint32_t bucket;                  /* that due reads; 0: none yet in this pass */
 	bool all;      /* this pass takes buckets of the future too, latest first */
 	bool due_done; /* nothing due any more in this pass */
+	bool news;     /* queue/new is to be read once more */
 	bool turn;
 	unsigned removed;  /* names removed since the last sync */
 	uint32_t dirty[8]; /* buckets to sync; dirty_all when more */

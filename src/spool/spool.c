@@ -35,15 +35,22 @@ static int *folder_fd(struct spool *s, const struct folder *f)
 
 static int folder_open(struct spool *s, const struct folder *f, bool create)
 {
-	int fd, made = create ? mkdirat(s->root, f->path, f->mode & 0777) : -1;
+	struct stat st;
+	int fd;
 
-	if (made < 0 && create && errno != EEXIST)
+	if (create && mkdirat(s->root, f->path, f->mode & 0777) < 0 && errno != EEXIST)
 		return -errno;
 	fd = openat(s->root, f->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	*folder_fd(s, f) = fd;
-	if (made == 0 && fchmod(fd, f->mode) < 0)
+	if (!create)
+		return 0;
+	/* Looked at every time: a crash may have left a new one with the umask's mode. */
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_mode & 07777) != f->mode && st.st_uid == geteuid() &&
+	    fchmod(fd, f->mode) < 0)
 		return -errno;
 	return 0;
 }

@@ -126,7 +126,7 @@ def program(name):
         _programs = tempfile.mkdtemp(prefix="mailchute-programs.")
         atexit.register(shutil.rmtree, _programs, True)
         os.chmod(_programs, 0o755)
-        for p in ("sendmail", "mailchuted", "mailchute-push", "mailchute"):
+        for p in ("sendmail", "mailchuted", "mailchute-push", "mailchute-look", "mailchute"):
             if os.path.exists(os.path.join(BUILD, p)):
                 shutil.copy(os.path.join(BUILD, p), _programs)
     return os.path.join(_programs, name)
@@ -374,7 +374,11 @@ class Bed:
     def wait_log(self, regex, seconds=10, since=0):
         """The match of a log line, awaited."""
         def look():
-            return re.search(regex, self.log(since), re.M)
+            ended = self.daemon and self.daemon.poll() is not None
+            found = re.search(regex, self.log(since), re.M)
+            if ended and not found:
+                raise AssertionError("no daemon")
+            return found
         try:
             return wait_for(look, seconds, f"log line {regex!r}")
         except AssertionError:
@@ -444,6 +448,18 @@ class Bed:
         """A message that is being adopted may be seen twice or not at all: hence waits."""
         wait_for(lambda: len(self.queue()) == count, seconds,
                  lambda: f"{count} messages in the queue, it holds {self.queue()}")
+
+    def wait_done(self, count=1, seconds=10):
+        """Until count messages that were adopted (or made as DSNs) are no longer in the queue.
+        Looks twice: one that is being moved from folder to folder may not be seen."""
+        before = [set()]
+        def look():
+            gone = {r["id"] for r in self.events("adopted")}
+            gone |= {r["dsn"] for r in self.events("returned")}
+            gone -= set(self.queue())
+            both, before[0] = gone & before[0], gone
+            return len(both) >= count
+        wait_for(look, seconds, lambda: f"{count} messages done; in the queue: {self.queue()}")
 
     def wait_empty(self, seconds=15):
         self.wait_queue(0, seconds)

@@ -7,6 +7,7 @@
  *	N     nothing more may have come (nothing was pipelined)
  *	B...  content must come, exactly this before the lone dot
  *	b...  content must come, as much as this, and no more is read (it begins so)
+ *	M     takes all up to DATA, answers when nothing more comes; at most 50 unread
  *	W     wait 150 ms
  *	Z     keep silent until the client closes
  *	X     close, R  close with a reset
@@ -21,7 +22,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -112,6 +115,36 @@ static void host_resets(const struct host *h)
 	_exit(0);
 }
 
+static void host_mail(struct host *h)
+{
+	for (;;) {
+		_cleanup_buf_ struct buf out = BUF_INIT;
+		int commands = 0;
+
+		if (!h->in.n && !host_reads(h, HOST_PATIENCE_MS))
+			host_fails(h, "no DATA");
+		while (host_reads(h, 20))
+			;
+		for (ptrdiff_t lf; lf = str_chr(buf_view(&h->in), '\n'), lf >= 0;) {
+			bool data = str_starts(buf_view(&h->in), STR("DATA\r\n"));
+
+			buf_z(&out, data ? "354 go\r\n" : "250 ok\r\n");
+			buf_drop(&h->in, (size_t)lf + 1);
+			if (++commands > 50)
+				host_fails(h, "more than 50 commands unread");
+			if (!data)
+				continue;
+			if (h->in.n)
+				host_fails(h, "something behind DATA");
+			if (io_write(h->fd, out.p, out.n) < 0)
+				host_fails(h, "cannot send");
+			return;
+		}
+		if (io_write(h->fd, out.p, out.n) < 0)
+			host_fails(h, "cannot send");
+	}
+}
+
 static void host_does(struct host *h, const char *step)
 {
 	switch (step[0]) {
@@ -134,6 +167,9 @@ static void host_does(struct host *h, const char *step)
 		break;
 	case 'b':
 		host_content(h, step + 1, false);
+		break;
+	case 'M':
+		host_mail(h);
 		break;
 	case 'W':
 		usleep(150000);
@@ -160,6 +196,7 @@ static pid_t host_start(const char *name, const char *const *script, int listene
 
 	if (pid != 0)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves nothing behind */
 	h.fd = accept(listener, NULL, NULL);
 	setsockopt(h.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	for (size_t i = 0; i < SCRIPT_MAX && script[i]; i++)
@@ -459,6 +496,9 @@ static const struct row {
 	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "X" } },
 	{ "closed after the dot", "BF", "connection lost at content", 2, 1, 1, false,
 	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, OK, OK, "S550 no\r\n",
+	              "S354 go\r\n", BODY, "X" } },
+	{ "closed after the dot, a rest unsent", "BH", "connection lost", 2, 1, 1, false,
+	  .script = { GREET, PIPE, MAIL, R1, R2, DATA, OK, OK, "S452 4.5.3 many\r\n",
 	              "S354 go\r\n", BODY, "X" } },
 	{ "reset after the dot", "B", "connection lost at content", 1, 1, 1, false,
 	  .script = { GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", BODY, "R" } },
@@ -771,6 +811,9 @@ static void test_big(void **state)
 		GREET, PLAIN, MAIL, OK, R1, OK, DATA, "S354 go\r\n", "bA: b\r\n\r\naaa",
 		"R",   NULL
 	};
+	static const char *const deaf[] = { GREET, PLAIN, MAIL,          OK,  R1,
+		                            OK,    DATA,  "S354 go\r\n", "W", "W",
+		                            "W",   "R",   NULL };
 	static const char *const yes[] = { GREET,
 		                           PLAIN,
 		                           MAIL,
@@ -788,7 +831,50 @@ static void test_big(void **state)
 	send_big("refused early", early, 0, 'F', "552 5.3.4 too big");
 	send_big("refused early and closed", early_close, 0, 'F', "552 5.3.4 too big");
 	send_big("gone in the content", gone, 0, 'H', "connection lost at content");
+	send_big("stops reading", deaf, 1, 'H', "takes no more data");
 	send_big("accepted early", yes, 0, 'H', "does not have yet");
+}
+
+/* More recipients than go into one group, and than go into one transaction. */
+static void test_many(void **state)
+{
+	enum { MANY = 230 };
+	struct row t = { .name = "many" };
+	struct client_conf conf = conf_of(&t);
+	struct sockaddr_in to;
+	int listener = listen_local(&to), status, commits = 0;
+	static const char *const more[] = { GREET, PIPE, "M", BODY, OK, "M",
+		                            BODY,  OK,   "M", BODY, OK, NULL };
+	pid_t pid = host_start("many", more, listener);
+	struct client_rcpt rcpt[MANY] = { 0 };
+	struct client_msg m = { .sender = STR("a@example.org"),
+		                .header = STR("Subject: x\n\n"),
+		                .fd = body_file(),
+		                .body_at = 3,
+		                .rcpt = rcpt,
+		                .rcpts = MANY,
+		                .on_commit = count,
+		                .arg = &commits };
+	struct verdict v = { 0 };
+	const char *why;
+	struct client *c = client_new(&conf, &why);
+
+	(void)state;
+	close(listener);
+	for (size_t i = 0; i < MANY; i++)
+		rcpt[i].addr = STR("r@example.org");
+	assert_int_equal(client_open(c, (struct sockaddr *)&to, sizeof(to), &v), 0);
+	assert_int_equal(client_send(c, &m), 0);
+	for (size_t i = 0; i < MANY; i++) {
+		if (rcpt[i].verdict.kind != VERDICT_DONE)
+			fail_msg("%zu: %s", i, rcpt[i].verdict.text.p);
+		buf_free(&rcpt[i].verdict.text);
+	}
+	assert_int_equal(commits, 1);
+	client_free(c);
+	close(m.fd);
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
 }
 
 /* Plays one message while another process hangs up the cancel descriptor after some
@@ -830,6 +916,49 @@ static void cancel_one(const char *const *script, int hangup_ms, int scale, char
 	if (hangup_ms)
 		close(pair[1]);
 	close(fd);
+}
+
+static void hang_up(void *arg)
+{
+	close(*(int *)arg);
+}
+
+/* Hung up between the note of the commit and the last octets: these stay here, so there is
+ * nothing to doubt. */
+static void test_cancel_at_commit(void **state)
+{
+	static const char *const script[] = { GREET, PLAIN, MAIL,          OK,  R1,
+		                              OK,    DATA,  "S354 go\r\n", NULL };
+	struct row t = { .name = "commit" };
+	struct client_conf conf = conf_of(&t);
+	struct sockaddr_in to;
+	int listener = listen_local(&to), status, pair[2];
+	pid_t pid = host_start("commit", script, listener);
+	struct client_rcpt r = { .addr = STR("r1@example.org") };
+	struct client_msg m = { .sender = STR("a@example.org"),
+		                .header = STR("A: b\n\n"),
+		                .fd = body_file(),
+		                .rcpt = &r,
+		                .rcpts = 1,
+		                .on_commit = hang_up,
+		                .arg = &pair[1] };
+	struct verdict v = { 0 };
+	const char *why;
+	struct client *c = client_new(&conf, &why);
+
+	(void)state;
+	close(listener);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	conf.cancel_fd = pair[0];
+	assert_int_equal(client_open(c, (struct sockaddr *)&to, sizeof(to), &v), 0);
+	assert_int_equal(client_send(c, &m), 0);
+	assert_int_equal(r.verdict.kind, VERDICT_HOST);
+	buf_free(&r.verdict.text);
+	client_free(c);
+	close(pair[0]);
+	close(m.fd);
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
 }
 
 /* The canceller hangs up: nothing more is sent, the reply due is still taken. */
@@ -879,8 +1008,12 @@ static void test_session_max(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rows),        cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_big),         cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_big),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_cancel_at_commit),
 		cmocka_unit_test(test_session_max),
 	};
 

@@ -339,7 +339,7 @@ static const char everything[] =
     "queue { max-message-size = 1G }\nlog { to = stderr }\n"
     "masquerade { match = \"root@*\" as = \"alerts+%h@example.org\" name = \"%n at %h\"\n"
     " rewrite = { \"from\", \"reply-to\", \"to\", \"cc\" } user = { \"www-data\" } }\n"
-    "masquerade { match = \"*\" as = \"%u@example.org\" }\n";
+    "masquerade { match = \"*\" as = \"%u@example.org\" user = ann }\n";
 
 static void all_keys(void **state)
 {

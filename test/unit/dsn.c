@@ -182,6 +182,10 @@ static void headers(void **state)
 	                            "Hello\nFrom: eddy@example.org\n\n--=_"));
 	/* 8-bit bytes and long lines are encoded. */
 	buf_reset(&b);
+	d.original_header = STR("Subject: caf\xc3\xa9\n\n");
+	print(&b, &d);
+	check_plain("8-bit byte", &b);
+	buf_reset(&b);
 	buf_z(&h, "Subject: caf\xc3\xa9 = \nX: ");
 	for (int i = 0; i < 3000; i++)
 		buf_c(&h, 'x');

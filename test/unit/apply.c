@@ -1,0 +1,479 @@
+#include "spoolbed.h"
+#include "prog/apply.h"
+#include "base/log.h"
+
+#define PLAN "mailchute-note 1\nSa@b\nPr c@d\nPr e@f\n.\n"
+
+/* What was logged since the last call; the log is standard error. */
+static const char *logged(void)
+{
+	static struct buf b = BUF_INIT;
+
+	buf_reset(&b);
+	buf_z(&b, "");
+	assert_int_equal(lseek(2, 0, SEEK_SET), 0);
+	assert_int_equal(io_slurp(2, &b, 1 << 20), 0);
+	assert_int_equal(ftruncate(2, 0), 0);
+	assert_int_equal(lseek(2, 0, SEEK_SET), 0);
+	return b.p;
+}
+
+static int stderr_was = -1;
+
+static int setup(void **state)
+{
+	int e = bed_setup(state), fd;
+
+	if (e < 0)
+		return e;
+	stderr_was = dup(2);
+	fd = open("log", O_RDWR | O_CREAT | O_APPEND, 0600);
+	if (fd < 0 || dup2(fd, 2) < 0)
+		return -1;
+	close(fd);
+	log_open("test", false, true);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	dup2(stderr_was, 2);
+	close(stderr_was);
+	return bed_teardown(state);
+}
+
+static void message(const struct place *p)
+{
+	char path[100];
+
+	if (p->due) {
+		snprintf(path, sizeof(path), "queue/r/%08x", p->due);
+		assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+		snprintf(path, sizeof(path), "queue/r/%08x/%s", p->due, p->id.c);
+		put(path, STR("x"), 0600);
+	} else {
+		put(in("queue/new", &p->id, ""), STR("x"), 0600);
+	}
+}
+
+/* Where a message is: "new", a bucket, "bad", or "-". */
+static const char *where(const struct id *id)
+{
+	static char bucket[9];
+	char path[100];
+	DIR *d = opendir("queue/r");
+	const char *ret = "-";
+	unsigned n = 0;
+
+	if (there(in("queue/new", id, "")))
+		ret = "new", n++;
+	if (there(in("bad", id, "")))
+		ret = "bad", n++;
+	for (struct dirent *e; d && (e = readdir(d));) {
+		snprintf(path, sizeof(path), "queue/r/%.8s/%s", e->d_name, id->c);
+		if (e->d_name[0] == '.' || !there(path))
+			continue;
+		snprintf(bucket, sizeof(bucket), "%.8s", e->d_name);
+		ret = bucket;
+		n++;
+	}
+	if (d)
+		closedir(d);
+	return n > 1 ? "twice" : ret;
+}
+
+/* Says the lines to a job; the last one must be the one that ends it. */
+static bool say(struct bed *b, struct queue *q, struct job *j, const char *const *lines,
+                int fd)
+{
+	for (; *lines; lines++) {
+		_cleanup_buf_ struct buf line = BUF_INIT;
+		struct str verb, rest = str_z(*lines);
+		struct job_record rec;
+
+		str_cut(&rest, ' ', &verb);
+		buf_fmt(&line, "%.*s %s %08x %.*s", (int)verb.n, verb.p, j->place.id.c,
+		        j->place.due, (int)rest.n, rest.n ? rest.p : "");
+		assert_true(job_parse(buf_view(&line), &rec));
+		if (job_take(j, &rec, &fd) != (lines[1] == NULL))
+			fail_msg("%s: ends the job too early or too late", *lines);
+		if (!lines[1])
+			return job_apply(j, q, &b->s, &rec, NOW);
+	}
+	return false;
+}
+
+static void apply(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t due;
+		const char *note; /* before */
+		const char *lines[6];
+		bool want;
+		const char *where, *after; /* after: the note */
+	} rows[] = {
+		{ "accepted", 0, NULL, { "ok 250 " }, true, "-", NULL },
+		{ "accepted, noted", 7, PLAN, { "ok 250 " }, true, "-", NULL },
+		{ "done", 7, PLAN, { "n r 1 D 1 250 ok", "end done" }, true, "-", NULL },
+		{ "done at the first try",
+		  0,
+		  NULL,
+		  { "p mailchute-note 1", "n r 1 D 1 250 ok", "end done" },
+		  true,
+		  "-",
+		  NULL },
+		{ "later",
+		  0,
+		  NULL,
+		  { "p one", "p two", "n three", "end later 64000" },
+		  true,
+		  "000003e8",
+		  "one\ntwo\nthree\n" },
+		{ "later again",
+		  7,
+		  PLAN,
+		  { "n r 1 T 1 450 no", "n e 1", "end later 64000" },
+		  true,
+		  "000003e8",
+		  PLAN "r 1 T 1 450 no\ne 1\n" },
+		{ "later, nothing to note",
+		  7,
+		  NULL,
+		  { "end later 64000" },
+		  true,
+		  "000003e8",
+		  NULL },
+		{ "later at no time",
+		  7,
+		  PLAN,
+		  { "n e 1", "end later soon" },
+		  false,
+		  "00000007",
+		  PLAN "e 1\n" },
+		{ "later without a time",
+		  7,
+		  NULL,
+		  { "end later" },
+		  false,
+		  "00000007",
+		  NULL },
+		{ "later at a time beyond numbers",
+		  7,
+		  NULL,
+		  { "end later 9999999999999999999" },
+		  true,
+		  "00000001",
+		  NULL },
+		{ "bad",
+		  0,
+		  NULL,
+		  { "end bad it is \x1b[31mdamaged" },
+		  true,
+		  "bad",
+		  NULL },
+		{ "bad, noted", 7, PLAN, { "end bad" }, true, "bad", NULL },
+		{ "an unknown end", 7, PLAN, { "end never" }, false, "00000007", PLAN },
+		{ "an empty end", 7, NULL, { "end " }, false, "00000007", NULL },
+	};
+	struct bed *b = *state;
+	struct queue q;
+
+	assert_int_equal(queue_open(&q, &b->s, "r"), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct place p = { nth((unsigned)i), rows[i].due };
+		struct job j = { .place = p, .used = true, .dsn = -1 };
+		bool got;
+
+		message(&p);
+		if (rows[i].note) {
+			put(in("note", &p.id, ""), str_z(rows[i].note), 0600);
+			j.noted = true;
+		}
+		got = say(b, &q, &j, rows[i].lines, -1);
+		job_clear(&j);
+		if (got != rows[i].want)
+			fail_msg("%s: %s", rows[i].name, got ? "settled" : "not settled");
+		if (strcmp(where(&p.id), rows[i].where) != 0)
+			fail_msg("%s: at %s, want %s", rows[i].name, where(&p.id),
+			         rows[i].where);
+		if (rows[i].after ? strcmp(content(in("note", &p.id, "")), rows[i].after)
+		                  : there(in("note", &p.id, "")))
+			fail_msg("%s: note %s", rows[i].name,
+			         content(in("note", &p.id, "")));
+		if (strchr(logged(), '\x1b'))
+			fail_msg("%s: a control character in the log", rows[i].name);
+	}
+	queue_close(&q);
+}
+
+static int dsn_fd(void)
+{
+	return io_memfd("dsn", STR("mailchute-drop 1\nF\nRa@b\n\ndsn\n"));
+}
+
+static void dsn(void **state)
+{
+	static const char *const lines[] = { "dsn 1", "n r 1 F 1 550 no", "end done",
+		                             NULL };
+	struct bed *b = *state;
+	struct queue q;
+
+	assert_int_equal(queue_open(&q, &b->s, "r"), 0);
+	/* The second time is what a crash makes: the DSN is there already. */
+	for (int again = 0; again < 2; again++) {
+		struct place p = { nth(1), 7 };
+		struct job j = { .place = p, .used = true, .noted = true, .dsn = -1 };
+		struct id derived = id_derive(&p.id, 1);
+
+		message(&p);
+		put(in("note", &p.id, ""), STR(PLAN), 0600);
+		assert_true(say(b, &q, &j, lines, dsn_fd()));
+		assert_string_equal(where(&p.id), "-");
+		assert_string_equal(where(&derived), "new");
+		assert_int_equal(count("queue/new"), 1);
+		assert_false(there(in("note", &p.id, "")));
+		assert_non_null(strstr(logged(), derived.c));
+		job_clear(&j);
+	}
+	queue_close(&q);
+}
+
+/* What a push that was taken over may say instead. */
+static void dsn_hostile(void **state)
+{
+	static const struct {
+		const char *name, *line;
+		bool fd, want;
+	} rows[] = {
+		{ "good", "dsn 2", true, true },
+		{ "no descriptor", "dsn 2", false, false },
+		{ "no number", "dsn ", true, false },
+		{ "not a number", "dsn x", true, false },
+		{ "negative", "dsn -1", true, false },
+		{ "huge", "dsn 99999999999", true, false },
+	};
+	struct bed *b = *state;
+	struct job j = { .place = { nth(1), 0 }, .used = true, .dsn = -1 };
+	int many = 0;
+
+	(void)b;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf line = BUF_INIT;
+		int fd = rows[i].fd ? dsn_fd() : -1;
+		struct job_record rec;
+
+		buf_fmt(&line, "dsn %s 00000000%s", j.place.id.c, rows[i].line + 3);
+		assert_true(job_parse(buf_view(&line), &rec));
+		assert_false(job_take(&j, &rec, &fd));
+		if ((j.dsn >= 0) != rows[i].want ||
+		    (fd >= 0) != (rows[i].fd && !rows[i].want))
+			fail_msg("%s: dsn %d, left %d", rows[i].name, j.dsn, fd);
+		cleanup_fd(&fd);
+		job_clear(&j);
+		j.place.id = nth(1);
+	}
+	/* Many of one job: the descriptors of all but the last are closed. */
+	for (int i = 0; i < 100; i++) {
+		_cleanup_buf_ struct buf line = BUF_INIT;
+		struct job_record rec;
+		int fd = dsn_fd();
+
+		buf_fmt(&line, "dsn %s 00000000 1", j.place.id.c);
+		assert_true(job_parse(buf_view(&line), &rec));
+		job_take(&j, &rec, &fd);
+		many = j.dsn > many ? j.dsn : many;
+	}
+	assert_true(many < 50);
+	job_clear(&j);
+}
+
+/* The note cannot be written: the message stays as it is. */
+static void spool_fails(void **state)
+{
+	static const char *const lines[] = { "p one", "n two", "end later 64000", NULL };
+	struct bed *b = *state;
+	struct place p = { nth(1), 7 };
+	struct job j = { .place = p, .used = true, .dsn = -1 };
+	struct queue q;
+
+	assert_int_equal(queue_open(&q, &b->s, "r"), 0);
+	message(&p);
+	assert_int_equal(rmdir("note"), 0);
+	assert_false(say(b, &q, &j, lines, -1));
+	assert_string_equal(where(&p.id), "00000007");
+	assert_non_null(strstr(logged(), "spool-error id="));
+	job_clear(&j);
+	queue_close(&q);
+}
+
+/* Journals. @ stands for the message's id. */
+static void replay(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t due;
+		const char *note, *journal;
+		const char *where, *after, *log; /* log: one of these words, or nothing */
+	} rows[] = {
+		{ "nothing", 0, NULL, "", "new", NULL, "" },
+		{ "begun", 0, NULL, "s @ 00000000 \n", "new", NULL,
+		  "possible-duplicate" },
+		{ "begun in a bucket", 7, PLAN, "s @ 00000007 \n", "00000007", PLAN,
+		  "possible-duplicate" },
+		{ "accepted", 0, NULL, "s @ 00000000 \nok @ 00000000 250 \n", "-", NULL,
+		  "recovered" },
+		{ "accepted, no s", 0, NULL, "ok @ 00000000 250 \n", "-", NULL,
+		  "recovered" },
+		{ "accepted, torn", 0, NULL, "s @ 00000000 \nok @ 00000000 250", "new",
+		  NULL, "possible-duplicate" },
+		{ "accepted, of another bucket", 7, PLAN,
+		  "s @ 00000000 \nok @ 00000000 250 \n", "00000007", PLAN, "" },
+		{ "begun, of another bucket", 7, PLAN, "s @ 00000008 \n", "00000007",
+		  PLAN, "" },
+		{ "later", 0, NULL,
+		  "s @ 00000000 \np @ 00000000 one\nn @ 00000000 two\n"
+		  "end @ 00000000 later 64000\n",
+		  "000003e8", "one\ntwo\n", "recovered" },
+		{ "later, noted", 7, PLAN,
+		  "n @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ 00000007 later "
+		  "64000\n",
+		  "000003e8", PLAN "r 1 D 1 250 ok\ne 1\n", "recovered" },
+		{ "later, torn before its end", 7, PLAN,
+		  "s @ 00000007 \nn @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ "
+		  "0000",
+		  "00000007", PLAN, "possible-duplicate" },
+		{ "done", 7, PLAN, "n @ 00000007 r 1 D 1 250 ok\nend @ 00000007 done\n",
+		  "-", NULL, "recovered" },
+		{ "bad", 0, NULL, "end @ 00000000 bad \x1b[31mwords\n", "bad", NULL,
+		  "recovered" },
+		{ "later, and begun again where it went", 1000, PLAN,
+		  "s @ 00000000 \nend @ 00000000 later 64000\ns @ 000003e8 \n",
+		  "000003e8", PLAN, "possible-duplicate" },
+		{ "in doubt, then accepted in a second try", 0, NULL,
+		  "s @ 00000000 \ns @ 00000000 \nok @ 00000000 250 \n", "-", NULL,
+		  "recovered" },
+		{ "a dsn that has no file", 7, PLAN,
+		  "dsn @ 00000007 1\nend @ 00000007 done\n", "-", NULL, "recovered" },
+		{ "lines that are none", 0, NULL,
+		  "\n \nhost x\nlog a b\nok\nok @\nok @ 0\nend @ 00000000 \nup x\n",
+		  "new", NULL, "spool-error" },
+	};
+	struct bed *b = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf text = BUF_INIT;
+		struct place p = { nth((unsigned)i), rows[i].due };
+		struct id run = nth(1000);
+		struct queue q;
+		const char *log;
+
+		assert_int_equal(queue_open(&q, &b->s, "r"), 0);
+		queue_close(&q);
+		message(&p);
+		if (rows[i].note)
+			put(in("note", &p.id, ""), str_z(rows[i].note), 0600);
+		buf_z(&text, "mailchute-run 1 r\n");
+		for (const char *c = rows[i].journal; *c; c++) {
+			if (*c == '@')
+				buf_z(&text, p.id.c);
+			else
+				buf_c(&text, *c);
+		}
+		put(in("run", &run, ""), buf_view(&text), 0600);
+		/* Twice: a crash may come before the journal is removed. */
+		for (int again = 0; again < 2; again++) {
+			journal_apply(&b->s, &run, NOW);
+			if (strcmp(where(&p.id), rows[i].where) != 0)
+				fail_msg("%s (%d): at %s, want %s", rows[i].name, again,
+				         where(&p.id), rows[i].where);
+			if (rows[i].after
+			        ? strcmp(content(in("note", &p.id, "")), rows[i].after)
+			        : there(in("note", &p.id, "")))
+				fail_msg("%s (%d): note %s", rows[i].name, again,
+				         content(in("note", &p.id, "")));
+			log = logged();
+			if (strchr(log, '\x1b'))
+				fail_msg("%s: a control character in the log",
+				         rows[i].name);
+			if (again == 0 &&
+			    (rows[i].log[0] ? !strstr(log, rows[i].log) : log[0] != '\0'))
+				fail_msg("%s: log %s", rows[i].name, log);
+			if (strcmp(rows[i].log, "possible-duplicate") != 0 &&
+			    strstr(log, "possible-duplicate"))
+				fail_msg("%s: log %s", rows[i].name, log);
+		}
+	}
+}
+
+/* Journals that cannot be read are no reason to end. */
+static void replay_damaged(void **state)
+{
+	static const struct {
+		const char *name, *journal, *log;
+	} rows[] = {
+		{ "empty", "", "" },
+		{ "torn first line", "mailchute-run 1", "" },
+		{ "unknown version", "mailchute-run 2 r\n", "journal-error" },
+		{ "a path for a route", "mailchute-run 1 ../x\n", "journal-error" },
+		{ "the folder of new ones", "mailchute-run 1 new\n", "" },
+	};
+	struct bed *b = *state;
+	struct id run = nth(1);
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *log;
+
+		put(in("run", &run, ""), str_z(rows[i].journal), 0600);
+		journal_apply(&b->s, &run, NOW);
+		log = logged();
+		if (rows[i].log[0] ? !strstr(log, rows[i].log) : log[0] != '\0')
+			fail_msg("%s: log %s", rows[i].name, log);
+	}
+	run = nth(2);
+	journal_apply(&b->s, &run, NOW);
+	assert_non_null(strstr(logged(), "journal-error"));
+	assert_true(fcntl(0, F_GETFD) >= 0); /* nothing of others was closed */
+}
+
+/* As many jobs as can be in hand, and a long run before them. */
+static void replay_many(void **state)
+{
+	struct bed *b = *state;
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	struct id run = nth(5000);
+	const char *log;
+	unsigned n = 0;
+
+	assert_int_equal(mkdir("queue/r", 0700), 0);
+	buf_z(&text, "mailchute-run 1 r\n");
+	for (unsigned i = 0; i < 2000 + ROUTE_JOBS_MAX; i++) {
+		struct place p = { nth(i), 0 };
+
+		message(&p);
+		buf_fmt(&text, "s %s 00000000 \n", p.id.c);
+		if (i < 2000)
+			buf_fmt(&text, "ok %s 00000000 250 \n", p.id.c);
+	}
+	put(in("run", &run, ""), buf_view(&text), 0600);
+	journal_apply(&b->s, &run, NOW);
+	assert_int_equal(count("queue/new"), ROUTE_JOBS_MAX);
+	log = logged();
+	while ((log = strstr(log, "possible-duplicate"))) {
+		log++;
+		n++;
+	}
+	assert_int_equal(n, ROUTE_JOBS_MAX);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(apply),       T(dsn),    T(dsn_hostile),
+		T(spool_fails), T(replay), T(replay_damaged),
+		T(replay_many),
+	};
+
+	return cmocka_run_group_tests_name("apply", tests, NULL, NULL);
+}
