@@ -114,14 +114,21 @@ $(B)/unit/%: test/unit/%.c $(B)/lib.a
 	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP $(PIE_LINK) $(LINK_FLAGS) -o $@ $< $(B)/lib.a \
 		-lcmocka $(GNUTLS_LIBS) $(CONFUSE_LIBS)
 
-tests: all $(B)/sendmail-glibc $(UNIT)
+# Fuzz targets without a fuzzer: their corpus, and mutations of it.
+FUZZ = $(patsubst test/fuzz/%.c,$(B)/fuzz/%,$(filter-out %/replay.c,$(wildcard test/fuzz/*.c)))
+$(B)/fuzz/%: test/fuzz/%.c test/fuzz/replay.c $(B)/lib.a
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(GNUTLS_LIBS) $(CONFUSE_LIBS)
+
+tests: all $(B)/sendmail-glibc $(UNIT) $(FUZZ)
 
 test: tests
 	@B=$(B) test/run
 
-# Only the quick ones: unit tests.
-check: $(UNIT)
-	@B=$(B) test/run unit
+# Only the quick ones: unit tests, and the fuzz corpora.
+check: $(UNIT) $(FUZZ)
+	@B=$(B) test/run unit fuzz
 
 demo: all
 	@B=$(B) test/demo

@@ -148,6 +148,23 @@ static bool still_there(struct replay *r, struct job *j)
 	return true;
 }
 
+static void possible_duplicate(const struct job *j, const char *why)
+{
+	log_line(LOG_LEVEL_WARNING, "possible-duplicate id=%s why=\"%s\"", j->place.id.c,
+	         why);
+}
+
+/* Does the note's new text say that this try ended in doubt? (note.h) */
+static bool in_doubt(const struct job *j)
+{
+	struct str rest = buf_view(&j->lines), line;
+
+	while (rest.n && str_cut(&rest, '\n', &line))
+		if (str_starts(line, STR("d ")))
+			return true;
+	return false;
+}
+
 static void replay_line(void *arg, struct str line)
 {
 	struct replay *r = arg;
@@ -168,6 +185,9 @@ static void replay_line(void *arg, struct str line)
 		buf_str(&outcome, str_head(rec.rest, 60));
 		log_value(&text, "outcome", buf_view(&outcome));
 		log_line(LOG_LEVEL_INFO, "recovered id=%s%s", rec.id.c, text.p);
+		/* Push may not have lived to log it. */
+		if (in_doubt(j))
+			possible_duplicate(j, "connection lost before the last reply");
 	}
 	job_clear(j);
 }
@@ -201,10 +221,8 @@ void journal_apply(struct spool *s, const struct id *run, int64_t now)
 		struct job *j = &r.job[i];
 
 		if (j->used && still_there(&r, j))
-			log_line(LOG_LEVEL_WARNING,
-			         "possible-duplicate id=%s why=\"the last octets "
-			         "were going out when push ended\"",
-			         j->place.id.c);
+			possible_duplicate(j, "the last octets were going out when push "
+			                      "ended");
 		job_clear(j);
 	}
 	queue_sync(&r.q);

@@ -424,6 +424,7 @@ static void usage(void)
 	    "  -c FILE    configuration (" CONF_PATH ")\n"
 	    "  -s SPOOL   spool folder (" SPOOL_PATH ")\n"
 	    "  -l FOLDER  where mailchute-push is (" LIBEXEC_PATH ")\n"
+	    "  -u USER    when root starts it: become this user (" MAILCHUTE_USER ")\n"
 	    "  -e         log to standard error, whatever the configuration says\n"
 	    "  -d         log more\n";
 
@@ -435,7 +436,8 @@ int main(int argc, char **argv)
 {
 	static struct daemon d = { .conf_path = CONF_PATH,
 		                   .spool_path = SPOOL_PATH,
-		                   .libexec = LIBEXEC_PATH };
+		                   .libexec = LIBEXEC_PATH,
+		                   .user = MAILCHUTE_USER };
 	int opt, e;
 
 	fds_open();

@@ -381,9 +381,9 @@ static void client_conf_make(struct push *p)
 {
 	const struct smarthost *h = p->host;
 
-	p->compose = (struct compose_conf){ .hostname = p->conf.hostname[0] ?
-							    str_z(p->conf.hostname) :
-							    short_name(p->short_name),
+	p->compose = (struct compose_conf){ .hostname = p->conf.hostname[0]
+		                                            ? str_z(p->conf.hostname)
+		                                            : short_name(p->short_name),
 		                            .domain = str_z(p->conf.domain),
 		                            .admin = str_z(p->conf.admin),
 		                            .rules = p->conf.rule,

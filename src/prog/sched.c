@@ -148,7 +148,8 @@ static void hear_line(struct route *r, const struct sched *s, struct str line, i
 	} else if (str_eq(rec.verb, STR("host"))) {
 		route_down(r, rec.rest, now);
 	} else if ((j = job_of(r, &rec))) {
-		if (!job_take(j, &rec, fd) || !job_apply(j, &r->queue, s->spool, &rec, now))
+		if (!job_take(j, &rec, fd) ||
+		    !job_apply(j, &r->queue, s->spool, &rec, now))
 			return;
 		if (j->dsn >= 0)
 			queue_news(&r->queue); /* the DSN is in queue/new */
@@ -220,23 +221,40 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 		queue_rewind(&r->queue, false);
 }
 
+static void hear_packet(struct route *r, const struct sched *s, struct str rest, int *fd,
+                        int64_t now)
+{
+	struct str line;
+
+	while (rest.n && str_cut(&rest, '\n', &line))
+		if (line.n)
+			hear_line(r, s, line, fd, now);
+}
+
 void route_hear(struct route *r, const struct sched *s, int64_t now)
 {
 	_cleanup_buf_ struct buf packet = BUF_INIT;
 	int fds[JOB_FDS_MAX];
-	ssize_t n;
+	bool reset = false;
 
-	while ((n = job_recv(r->sock, &packet, fds)) > 0) {
-		struct str rest = buf_view(&packet), line;
+	for (;;) {
+		ssize_t n = job_recv(r->sock, &packet, fds);
 
-		while (rest.n && str_cut(&rest, '\n', &line))
-			if (line.n)
-				hear_line(r, s, line, &fds[0], now);
+		/* A push that died with jobs unread shows as a reset, once, in front of
+		 * what it still said. */
+		if (n == -ECONNRESET && !reset) {
+			reset = true;
+			continue;
+		}
+		if (n == -EAGAIN)
+			return;
+		if (n <= 0)
+			break;
+		hear_packet(r, s, buf_view(&packet), &fds[0], now);
 		for (size_t i = 0; i < JOB_FDS_MAX; i++)
 			cleanup_fd(&fds[i]);
 	}
-	if (n == 0 || (n < 0 && n != -EAGAIN))
-		run_ended(r, s, now);
+	run_ended(r, s, now);
 }
 
 /* Gives one message to push. False: push cannot take more now. */

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-	HINT_MAX = 64,       /* octets of $LOGNAME: longer ones are no login */
+	HINT_MAX = 64, /* octets of $LOGNAME: longer ones are no login */
 };
 
 /* ---- source ---- */

@@ -339,6 +339,10 @@ static void replay(void **state)
 		  "n @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ 00000007 later "
 		  "64000\n",
 		  "000003e8", PLAN "r 1 D 1 250 ok\ne 1\n", "recovered" },
+		{ "in doubt", 7, PLAN,
+		  "s @ 00000007 \nn @ 00000007 d 1 lost\nn @ 00000007 e 1\nend @ "
+		  "00000007 later 64000\n",
+		  "000003e8", PLAN "d 1 lost\ne 1\n", "possible-duplicate" },
 		{ "later, torn before its end", 7, PLAN,
 		  "s @ 00000007 \nn @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ "
 		  "0000",
