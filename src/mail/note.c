@@ -215,7 +215,7 @@ static int parse_outcome(struct str line, struct note *n)
 
 	if (line.n == 0)
 		return 0;
-	if (line.p[0] != 'r' && line.p[0] != 'd' && line.p[0] != 'e')
+	if (str_chr(STR("rdeb"), line.p[0]) < 0)
 		return -EBADMSG;
 	if (line.n == 1)
 		return 0;
@@ -231,7 +231,7 @@ static int parse_outcome(struct str line, struct note *n)
 	}
 	if (rest.n && !str_u64(rest, &time))
 		return -EBADMSG;
-	if (rest.n)
+	if (rest.n && line.p[0] == 'e')
 		n->tries++;
 	return 0;
 }

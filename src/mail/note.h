@@ -6,10 +6,13 @@
  *	D<RET=...><TAB><ENVID=...>                    only what is given
  *	P<route> <recipient>[<TAB>NOTIFY=...][<TAB>ORCPT=...]     numbered 1, 2, ...
  *	.                                             end of the plan
- *	r <number> <D|T|F> <time> <code> <text>       an outcome: delivered, temporary,
- *failed d <time> <text>                               this try ended in doubt e <time> a
- *try ended Append-only; a last line without its LF was cut by a crash and is not there.
- *Also the run journal's records use these lines, behind an id.
+ *	r <number> <D|T|F> <time> <code> <text>       an outcome: delivered, temporary, failed
+ *	d <time> <text>                               this try ended in doubt
+ *	b <n>                                         the n-th derived message is a DSN that
+ *	                                              tells of the failures before this line
+ *	e <time>                                      a try ended
+ * Append-only; a last line without its LF was cut by a crash and is not there. The run
+ * journal's records hold these lines too, behind an id.
  */
 #ifndef MAIL_NOTE_H
 #define MAIL_NOTE_H

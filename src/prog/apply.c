@@ -1,5 +1,7 @@
 #include "prog/apply.h"
+#include "base/io.h"
 #include "base/log.h"
+#include "mail/note.h"
 #include "spool/journal.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -64,6 +66,10 @@ static int job_note(struct job *j, struct spool *s, int64_t now)
 	else
 		e = note_append(s, &j->place.id, buf_view(&j->lines));
 	j->noted = true;
+	/* Without the note the failure is not final, and the next one makes a DSN too. Who
+	 * does not know whether the note is there keeps it: better two than none. */
+	if (e < 0 && e != -EUCLEAN && j->dsn >= 0)
+		unlinkat(s->new, j->dsn_id.c, 0);
 	return e;
 }
 
@@ -154,6 +160,60 @@ static void possible_duplicate(const struct job *j, const char *why)
 	         why);
 }
 
+/* The last try that a note tells of: what is behind the last "e" line but one. */
+static struct str last_try(struct str note)
+{
+	struct str last = note, line;
+
+	while (note.n && str_cut(&note, '\n', &line))
+		if (str_starts(line, STR("e ")) && note.n)
+			last = note;
+	return last;
+}
+
+/* Is every line of part one of text's? */
+static bool has_lines(struct str text, struct str part)
+{
+	struct str line, other;
+
+	while (part.n && str_cut(&part, '\n', &line)) {
+		struct str rest = text;
+		bool found = false;
+
+		while (!found && rest.n && str_cut(&rest, '\n', &other))
+			found = str_eq(line, other);
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/* How far did job_note() come before mailchuted died? *ret_noted: the note has this try
+ * with all of its lines, those of failed recipients too, which the journal has not; then
+ * *ret_all: it leaves no recipient. Otherwise the failures are forgotten and those
+ * recipients tried again, so a DSN that tells of them is withdrawn. */
+static void resume(struct spool *s, const struct job *j, bool *ret_noted, bool *ret_all)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	struct note n = { .tries = 0 };
+	const char *why;
+	struct id dsn;
+
+	*ret_noted = *ret_all = false;
+	if (j->noted && (io_slurp_at(s->note, j->place.id.c, &text, JOB_LINES_MAX) < 0 ||
+	                 note_parse(buf_view(&text), &n, &why) < 0))
+		return;
+	/* The DSN of a try that is noted has the number of one that is counted. */
+	dsn = id_derive(&j->place.id, n.tries + 1);
+	if (unlinkat(s->new, dsn.c, 0) < 0 && j->noted && j->lines.n)
+		/* A plan is only made where there was no note before. */
+		*ret_noted =
+		    j->plan || has_lines(last_try(buf_view(&text)), buf_view(&j->lines));
+	*ret_all = *ret_noted && n.pending == 0;
+	if (j->noted)
+		note_free(&n);
+}
+
 /* Does the note's new text say that this try ended in doubt? (note.h) */
 static bool in_doubt(const struct job *j)
 {
@@ -165,19 +225,33 @@ static bool in_doubt(const struct job *j)
 	return false;
 }
 
+static bool replay_end(struct replay *r, struct job *j, struct job_record rec)
+{
+	bool noted, all;
+
+	resume(r->s, j, &noted, &all);
+	if (noted)
+		buf_reset(&j->lines);
+	if (all)
+		rec.rest = STR("done");
+	return job_apply(j, &r->q, r->s, &rec, r->now);
+}
+
 static void replay_line(void *arg, struct str line)
 {
 	struct replay *r = arg;
 	struct job_record rec;
 	struct job *j;
 	int no_fd = -1;
+	bool doubt;
 
 	if (!job_parse(line, &rec) || rec.id.c[0] == '\0')
 		return;
 	j = replay_job(r, &rec);
 	if (!j || !job_take(j, &rec, &no_fd))
 		return;
-	if (still_there(r, j) && job_apply(j, &r->q, r->s, &rec, r->now)) {
+	doubt = in_doubt(j);
+	if (still_there(r, j) && replay_end(r, j, rec)) {
 		_cleanup_buf_ struct buf outcome = BUF_INIT, text = BUF_INIT;
 
 		buf_str(&outcome, rec.verb);
@@ -186,7 +260,7 @@ static void replay_line(void *arg, struct str line)
 		log_value(&text, "outcome", buf_view(&outcome));
 		log_line(LOG_LEVEL_INFO, "recovered id=%s%s", rec.id.c, text.p);
 		/* Push may not have lived to log it. */
-		if (in_doubt(j))
+		if (doubt)
 			possible_duplicate(j, "connection lost before the last reply");
 	}
 	job_clear(j);

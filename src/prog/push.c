@@ -325,7 +325,9 @@ static void work(struct push *p)
 
 	memmove(&p->queued[0], &p->queued[1], --p->queued_n * sizeof(p->queued[0]));
 	e = message_load(&m, &q.job, q.fd, q.note, &p->compose, &why);
-	if (e == 0)
+	if (e == 0 && m.note.pending == 0)
+		report_settled(&p->report, &m);
+	else if (e == 0)
 		work_on(p, &m);
 	else if (e == -EBADMSG)
 		report_bad(&p->report, &q.job.id, q.job.due, why);

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define NO_SENDER "it has no sender to return it to"
+
 enum { MIN_TRIES = 3, PACKET_FILL = 32768 };
 
 static void send_text(struct reporter *r, struct str text, const int *fds, size_t n)
@@ -45,6 +47,19 @@ void report_commit(struct reporter *r, const struct message *m)
 	prefix(&b, "s", &m->id, m->due);
 	buf_c(&b, '\n');
 	journal(r, buf_view(&b));
+}
+
+void report_settled(struct reporter *r, const struct message *m)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	bool untold = false;
+
+	for (size_t i = 0; i < m->note.plan.rcpts; i++)
+		untold |= m->note.rcpt[i].state == NOTE_FAILED;
+	untold = untold && m->note.plan.sender[0] == '\0';
+	prefix(&b, "end", &m->id, m->due);
+	buf_z(&b, untold ? "bad " NO_SENDER "\n" : "done\n");
+	send_text(r, buf_view(&b), NULL, 0);
 }
 
 void report_bad(struct reporter *r, const struct id *id, uint32_t due, const char *why)
@@ -268,7 +283,7 @@ static void print_end(const struct reporter *r, struct outcome *o, int64_t backo
 	if (o->later + o->doubt + o->left)
 		buf_fmt(&o->up, "later %lld\n", (long long)due);
 	else if (o->failed_n && o->m->note.plan.sender[0] == '\0')
-		buf_z(&o->up, "bad it has no sender to return it to\n");
+		buf_z(&o->up, "bad " NO_SENDER "\n");
 	else
 		buf_z(&o->up, "done\n");
 	/* In the journal a failed recipient is one that is tried again at once. */
@@ -324,6 +339,11 @@ static void outcome_run(struct reporter *r, struct outcome *o)
 		return;
 	}
 	print_doubt(o);
+	if (o->notify_n && n->plan.sender[0]) {
+		buf_fmt(&end, "b %u\n", n->tries + 1);
+		note_lines(o, "n", buf_view(&end), false);
+		buf_reset(&end);
+	}
 	buf_fmt(&end, "e %lld\n", (long long)o->now);
 	note_lines(o, "n", buf_view(&end), true);
 	buf_str(&o->up, buf_view(&o->logs));

@@ -19,6 +19,8 @@ struct reporter {
 void report_line(struct reporter *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Before the last octets go out. */
 void report_commit(struct reporter *r, const struct message *m);
+/* A message whose note settles every recipient: a crash came before it was removed. */
+void report_settled(struct reporter *r, const struct message *m);
 /* A message that cannot be read for what it is. */
 void report_bad(struct reporter *r, const struct id *id, uint32_t due, const char *why);
 /* The outcome of one try. of[i] is the verdict of m->note.rcpt[i], NULL: not tried (settled before).

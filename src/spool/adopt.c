@@ -14,6 +14,7 @@ struct taking {
 	struct adopted a;
 	int copy; /* descriptor of queue/new/t.<id>, not yet synced */
 	struct buf login;
+	bool gone; /* the drop is removed: it is adopted */
 };
 
 /* Is this name in in/drop a message that can be taken? */
@@ -133,22 +134,28 @@ static void taken_withdraw(struct spool *s, struct taking *t)
 static int batch_commit(struct spool *s, const struct adopt_ops *ops, struct taking *t,
                         size_t n)
 {
-	int e = 0;
+	int e = 0, failed = 0;
 
 	for (size_t i = 0; i < n && e == 0; i++)
 		e = taken_commit(s, &t[i]);
 	if (e == 0 && fsync(s->new) < 0)
 		e = -errno;
 	for (size_t i = 0; i < n; i++) {
-		if (e < 0) {
+		/* A drop that stays would come again after a restart: then it is not yet
+		 * adopted. */
+		if (e == 0 && unlinkat(s->taken, t[i].a.id.c, 0) < 0 && errno != ENOENT)
+			failed = -errno;
+		else if (e == 0)
+			s->taken_dirty = t[i].gone = true;
+		if (!t[i].gone) {
 			taken_withdraw(s, &t[i]);
 			continue;
 		}
-		unlinkat(s->taken, t[i].a.id.c, 0);
-		s->taken_dirty = true;
 		t[i].a.login = buf_view(&t[i].login);
 		ops->adopted(ops->arg, &t[i].a);
 	}
+	if (failed < 0)
+		e = failed;
 	return e < 0 ? e : (int)n;
 }
 

@@ -532,11 +532,15 @@ int note_write(struct spool *s, const struct id *id, struct str text)
 	e = spool_file_commit(s->note, id, fd, true);
 	if (e < 0)
 		return e;
-	return fsync(s->note) < 0 ? -errno : 0;
+	if (fsync(s->note) < 0) {
+		e = -errno;
+		return unlinkat(s->note, id->c, 0) < 0 ? -EUCLEAN : e;
+	}
+	return 0;
 }
 
-/* Cuts a last line that has no LF. */
-static int note_mend(int fd)
+/* Cuts a last line that has no LF. *ret_size: what is left. */
+static int note_mend(int fd, off_t *ret_size)
 {
 	char tail[4096];
 	off_t size = lseek(fd, 0, SEEK_END), end = size;
@@ -555,6 +559,7 @@ static int note_mend(int fd)
 		found = n > 0;
 		end = from + n;
 	}
+	*ret_size = end;
 	if (end == size)
 		return 0;
 	return ftruncate(fd, end) < 0 ? -errno : 0;
@@ -564,14 +569,18 @@ int note_append(struct spool *s, const struct id *id, struct str text)
 {
 	_cleanup_fd_ int fd =
 	    openat(s->note, id->c, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+	off_t size;
 	int e;
 
 	if (fd < 0)
 		return -errno;
-	e = note_mend(fd);
-	if (e == 0)
-		e = io_write(fd, text.p, text.n);
+	e = note_mend(fd, &size);
+	if (e < 0)
+		return e;
+	e = io_write(fd, text.p, text.n);
 	if (e == 0 && fsync(fd) < 0)
 		e = -errno;
+	if (e < 0 && ftruncate(fd, size) < 0)
+		return -EUCLEAN;
 	return e;
 }

@@ -339,6 +339,28 @@ static void replay(void **state)
 		  "n @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ 00000007 later "
 		  "64000\n",
 		  "000003e8", PLAN "r 1 D 1 250 ok\ne 1\n", "recovered" },
+		{ "later, and noted already", 7,
+		  PLAN "r 1 D 1 250 ok\nr 2 T 1 450 x\ne 1\n",
+		  "n @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ 00000007 later "
+		  "64000\n",
+		  "000003e8", PLAN "r 1 D 1 250 ok\nr 2 T 1 450 x\ne 1\n", "recovered" },
+		{ "later, an earlier try is noted", 7, PLAN "r 1 T 1 450 x\ne 1\n",
+		  "n @ 00000007 r 1 T 9 450 x\nn @ 00000007 e 9\nend @ 00000007 later "
+		  "64000\n",
+		  "000003e8", PLAN "r 1 T 1 450 x\ne 1\nr 1 T 9 450 x\ne 9\n",
+		  "recovered" },
+		{ "failed, note torn", 7, PLAN "r 1 F 1 550 no\nr 2 F 1 55",
+		  "n @ 00000007 e 1\nend @ 00000007 later 64000\n", "000003e8",
+		  PLAN "r 1 F 1 550 no\ne 1\n", "recovered" },
+		{ "all failed, and noted already", 7,
+		  PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\n",
+		  "n @ 00000007 e 1\nend @ 00000007 later 64000\n", "-", NULL,
+		  "recovered" },
+		{ "all failed at the first try, and noted already", 0,
+		  PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\n",
+		  "p @ 00000000 mailchute-note 1\nn @ 00000000 e 1\nend @ 00000000 later "
+		  "64000\n",
+		  "-", NULL, "recovered" },
 		{ "in doubt", 7, PLAN,
 		  "s @ 00000007 \nn @ 00000007 d 1 lost\nn @ 00000007 e 1\nend @ "
 		  "00000007 later 64000\n",
@@ -410,6 +432,48 @@ static void replay(void **state)
 	}
 }
 
+/* A try whose failures are forgotten must not have a DSN either; one that is noted keeps
+ * it. */
+static void replay_dsn(void **state)
+{
+	static const struct {
+		const char *name, *note;
+		unsigned dsn;
+		bool kept;
+	} rows[] = {
+		{ "first try, not noted", NULL, 1, false },
+		{ "second try, not noted", PLAN "r 1 T 1 450 no\ne 1\n", 2, false },
+		{ "second try in the same second, not noted",
+		  PLAN "r 1 T 5 450 no\ne 5\n", 2, false },
+		{ "second try, the first one's", PLAN "r 1 F 1 550 no\ne 1\n", 1, true },
+		{ "second try, noted", PLAN "r 1 T 1 450 no\ne 1\nr 1 F 5 550 no\ne 5\n",
+		  2, true },
+		{ "damaged note", "what?", 1, true },
+	};
+	struct bed *b = *state;
+
+	assert_int_equal(mkdir("queue/r", 0700), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf text = BUF_INIT;
+		struct place p = { nth((unsigned)i * 8), 7 };
+		struct id run = nth(1000), dsn_id = id_derive(&p.id, rows[i].dsn);
+
+		message(&p);
+		message(&(struct place){ dsn_id, 0 });
+		if (rows[i].note)
+			put(in("note", &p.id, ""), str_z(rows[i].note), 0600);
+		buf_fmt(&text, "mailchute-run 1 r\n%c %s 00000007 e 5\n",
+		        rows[i].note ? 'n' : 'p', p.id.c);
+		buf_fmt(&text, "end %s 00000007 later 64000\n", p.id.c);
+		put(in("run", &run, ""), buf_view(&text), 0600);
+		journal_apply(&b->s, &run, NOW);
+		if ((strcmp(where(&dsn_id), "new") == 0) != rows[i].kept)
+			fail_msg("%s: the DSN is at %s", rows[i].name, where(&dsn_id));
+		assert_string_equal(where(&p.id), "000003e8");
+		logged();
+	}
+}
+
 /* Journals that cannot be read are no reason to end. */
 static void replay_damaged(void **state)
 {
@@ -474,9 +538,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(apply),       T(dsn),    T(dsn_hostile),
-		T(spool_fails), T(replay), T(replay_damaged),
-		T(replay_many),
+		T(apply),       T(dsn),         T(dsn_hostile),
+		T(spool_fails), T(replay),      T(replay_damaged),
+		T(replay_dsn),  T(replay_many),
 	};
 
 	return cmocka_run_group_tests_name("apply", tests, NULL, NULL);
