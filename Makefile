@@ -105,7 +105,7 @@ $(B)/musl/%.o: src/%.c
 
 # Unit tests: test/unit/NAME.c, one a module, each a program of its own.
 UNIT = $(patsubst test/unit/%.c,$(B)/unit/%,$(wildcard test/unit/*.c))
-LIB_OBJ = $(call obj,$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(CONF) $(wildcard src/prog/sm_*.c) $(call p,job apply child who))
+LIB_OBJ = $(call obj,$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(CONF) $(wildcard src/prog/sm_*.c) $(call p,job apply child who sched start))
 $(B)/lib.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 $(B)/unit/%: test/unit/%.c $(B)/lib.a

@@ -9,7 +9,7 @@
  *	r <number> <D|T|F> <time> <code> <text>       an outcome: delivered, temporary, failed
  *	d <time> <text>                               this try ended in doubt
  *	b <n>                                         the n-th derived message is a DSN that
- *	                                              tells of the failures before this line
+ *	                                              tells of the failures of this try
  *	e <time>                                      a try ended
  * Append-only; a last line without its LF was cut by a crash and is not there. The run
  * journal's records hold these lines too, behind an id.

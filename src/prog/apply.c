@@ -1,8 +1,7 @@
 #include "prog/apply.h"
-#include "base/io.h"
 #include "base/log.h"
-#include "mail/note.h"
 #include "spool/journal.h"
+#include "spool/notefile.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -33,7 +32,7 @@ bool job_take(struct job *j, const struct job_record *rec, int *fd)
 			cleanup_fd(&j->dsn);
 			j->dsn = *fd;
 			*fd = -1;
-			j->dsn_id = id_derive(&j->place.id, (unsigned)n);
+			j->dsn_n = (unsigned)n;
 		}
 		return false;
 	}
@@ -52,24 +51,21 @@ static int job_note(struct job *j, struct spool *s, int64_t now)
 {
 	int e = 0;
 
-	if (j->dsn >= 0) {
-		e = queue_insert(s, &j->dsn_id, j->dsn, now);
-		if (e < 0 && e != -EEXIST)
-			return e;
-		log_line(LOG_LEVEL_INFO, "returned id=%s dsn=%s", j->place.id.c,
-		         j->dsn_id.c);
-	}
-	if (j->lines.n == 0)
-		return 0;
-	if (j->plan)
-		e = note_write(s, &j->place.id, buf_view(&j->lines));
-	else
-		e = note_append(s, &j->place.id, buf_view(&j->lines));
+	if (j->dsn >= 0)
+		e = derived_prepare(s, &j->place.id, j->dsn_n, j->dsn, now);
+	if (e < 0 || j->lines.n == 0)
+		return e;
+	e = j->plan ? note_write(s, &j->place.id, buf_view(&j->lines))
+	            : note_append(s, &j->place.id, buf_view(&j->lines));
+	if (e < 0)
+		return e;
 	j->noted = true;
-	/* Without the note the failure is not final, and the next one makes a DSN too. Who
-	 * does not know whether the note is there keeps it: better two than none. */
-	if (e < 0 && e != -EUCLEAN && j->dsn >= 0)
-		unlinkat(s->new, j->dsn_id.c, 0);
+	if (j->dsn < 0)
+		return 0;
+	e = derived_publish(s, &j->place.id, j->dsn_n);
+	if (e == 0)
+		log_line(LOG_LEVEL_INFO, "returned id=%s dsn=%s", j->place.id.c,
+		         id_derive(&j->place.id, j->dsn_n).c);
 	return e;
 }
 
@@ -160,60 +156,6 @@ static void possible_duplicate(const struct job *j, const char *why)
 	         why);
 }
 
-/* The last try that a note tells of: what is behind the last "e" line but one. */
-static struct str last_try(struct str note)
-{
-	struct str last = note, line;
-
-	while (note.n && str_cut(&note, '\n', &line))
-		if (str_starts(line, STR("e ")) && note.n)
-			last = note;
-	return last;
-}
-
-/* Is every line of part one of text's? */
-static bool has_lines(struct str text, struct str part)
-{
-	struct str line, other;
-
-	while (part.n && str_cut(&part, '\n', &line)) {
-		struct str rest = text;
-		bool found = false;
-
-		while (!found && rest.n && str_cut(&rest, '\n', &other))
-			found = str_eq(line, other);
-		if (!found)
-			return false;
-	}
-	return true;
-}
-
-/* How far did job_note() come before mailchuted died? *ret_noted: the note has this try
- * with all of its lines, those of failed recipients too, which the journal has not; then
- * *ret_all: it leaves no recipient. Otherwise the failures are forgotten and those
- * recipients tried again, so a DSN that tells of them is withdrawn. */
-static void resume(struct spool *s, const struct job *j, bool *ret_noted, bool *ret_all)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT;
-	struct note n = { .tries = 0 };
-	const char *why;
-	struct id dsn;
-
-	*ret_noted = *ret_all = false;
-	if (j->noted && (io_slurp_at(s->note, j->place.id.c, &text, JOB_LINES_MAX) < 0 ||
-	                 note_parse(buf_view(&text), &n, &why) < 0))
-		return;
-	/* The DSN of a try that is noted has the number of one that is counted. */
-	dsn = id_derive(&j->place.id, n.tries + 1);
-	if (unlinkat(s->new, dsn.c, 0) < 0 && j->noted && j->lines.n)
-		/* A plan is only made where there was no note before. */
-		*ret_noted =
-		    j->plan || has_lines(last_try(buf_view(&text)), buf_view(&j->lines));
-	*ret_all = *ret_noted && n.pending == 0;
-	if (j->noted)
-		note_free(&n);
-}
-
 /* Does the note's new text say that this try ended in doubt? (note.h) */
 static bool in_doubt(const struct job *j)
 {
@@ -223,18 +165,6 @@ static bool in_doubt(const struct job *j)
 		if (str_starts(line, STR("d ")))
 			return true;
 	return false;
-}
-
-static bool replay_end(struct replay *r, struct job *j, struct job_record rec)
-{
-	bool noted, all;
-
-	resume(r->s, j, &noted, &all);
-	if (noted)
-		buf_reset(&j->lines);
-	if (all)
-		rec.rest = STR("done");
-	return job_apply(j, &r->q, r->s, &rec, r->now);
 }
 
 static void replay_line(void *arg, struct str line)
@@ -251,7 +181,13 @@ static void replay_line(void *arg, struct str line)
 	if (!j || !job_take(j, &rec, &no_fd))
 		return;
 	doubt = in_doubt(j);
-	if (still_there(r, j) && replay_end(r, j, rec)) {
+	if (!still_there(r, j))
+		goto out;
+	/* A new note is written whole or not at all, and then has more than the journal: the
+	 * failed recipients. Lines that were appended may come twice; that says the same. */
+	if (j->plan && j->noted)
+		buf_reset(&j->lines);
+	if (job_apply(j, &r->q, r->s, &rec, r->now)) {
 		_cleanup_buf_ struct buf outcome = BUF_INIT, text = BUF_INIT;
 
 		buf_str(&outcome, rec.verb);
@@ -263,6 +199,7 @@ static void replay_line(void *arg, struct str line)
 		if (doubt)
 			possible_duplicate(j, "connection lost before the last reply");
 	}
+out:
 	job_clear(j);
 }
 
@@ -301,4 +238,14 @@ void journal_apply(struct spool *s, const struct id *run, int64_t now)
 	}
 	queue_sync(&r.q);
 	queue_close(&r.q);
+}
+
+void journals_replay(struct spool *s, int64_t now)
+{
+	struct id id;
+
+	while (journal_find(s, NULL, &id)) {
+		journal_apply(s, &id, now);
+		journal_remove(s, &id);
+	}
 }

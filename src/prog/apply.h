@@ -21,5 +21,7 @@ bool job_apply(struct job *j, struct queue *q, struct spool *s,
 /* Applies what a journal holds that was not applied; logs possible duplicates. Messages
  * already settled are passed over. */
 void journal_apply(struct spool *s, const struct id *run, int64_t now);
+/* Applies and removes the journals that an earlier mailchuted left. */
+void journals_replay(struct spool *s, int64_t now);
 
 #endif

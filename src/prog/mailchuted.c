@@ -7,10 +7,12 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "prog/apply.h"
 #include "prog/child.h"
 #include "prog/sched.h"
 #include "prog/who.h"
 #include "spool/adopt.h"
+#include "spool/notefile.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -115,10 +117,12 @@ static void junk(void *arg, const char *name, uid_t uid, const char *why)
 
 	for (const char *p = name; *p; p++)
 		hash = (hash ^ (unsigned char)*p) * 1099511628211u;
-	for (unsigned i = 0; i < JUNK_REMEMBERED; i++)
+	for (unsigned i = 0; i < d->junk_n; i++)
 		if (d->junk[i] == hash)
 			return;
-	d->junk[d->junk_n++ % JUNK_REMEMBERED] = hash;
+	if (d->junk_n == JUNK_REMEMBERED)
+		return; /* more is not reported until the next rescan */
+	d->junk[d->junk_n++] = hash;
 	log_line(LOG_LEVEL_WARNING, "junk name=in/drop/%s uid=%u why=\"%s\"", name,
 	         (unsigned)uid, why);
 }
@@ -271,14 +275,15 @@ static void wait_and_hear(struct daemon *d)
 	}
 	if (p[2].revents) {
 		(void)!read(d->timer, &ticks, sizeof(ticks));
-		if (d->route.state != ROUTE_DOWN)
-			queue_rewind(&d->route.queue, false);
+		route_due(&d->route);
 	}
 	if (p[3].revents && d->route.sock >= 0)
 		route_hear(&d->route, &d->sched, now);
 	if (now >= d->rescan || d->rescan > now + RESCAN_EVERY) {
 		d->rescan = now + RESCAN_EVERY;
 		d->scan = true;
+		if (d->junk_n == JUNK_REMEMBERED)
+			d->junk_n = 0;
 	}
 }
 
@@ -345,7 +350,7 @@ static void fds_open(void)
 		exit(EX_OSERR);
 }
 
-static int signals_open(struct daemon *d)
+static sigset_t signals_set(void)
 {
 	sigset_t set;
 
@@ -353,12 +358,42 @@ static int signals_open(struct daemon *d)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	return set;
+}
+
+/* First of all: a SIGHUP that comes too early must not end us. */
+static void signals_block(void)
+{
+	sigset_t set = signals_set();
+
 	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static int signals_open(struct daemon *d)
+{
+	sigset_t set = signals_set();
+
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	d->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	d->timer = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	return d->signals < 0 || d->timer < 0 ? -errno : 0;
+}
+
+/* Waits for the old push; SIGTERM and SIGINT end that. */
+static int lock_wait(struct daemon *d)
+{
+	int64_t until = clock_ms() + LOCK_WAIT_MS;
+	struct signalfd_siginfo si;
+	int e;
+
+	do {
+		e = spool_lock(&d->spool, 200);
+		while (read(d->signals, &si, sizeof(si)) == (ssize_t)sizeof(si))
+			if (si.ssi_signo != SIGHUP)
+				return -EINTR;
+	} while (e == -EWOULDBLOCK && clock_ms() < until);
+	return e;
 }
 
 static int spool_begin(struct daemon *d)
@@ -378,8 +413,10 @@ static int spool_begin(struct daemon *d)
 		         "waiting why=\"another mailchuted, or its push, is "
 		         "still at work in %s\"",
 		         d->spool_path);
-		e = spool_lock(&d->spool, LOCK_WAIT_MS);
+		e = lock_wait(d);
 	}
+	if (e == -EINTR)
+		return EX_TEMPFAIL;
 	if (e < 0) {
 		log_line(LOG_LEVEL_ALERT,
 		         "spool %s/lock: %s; is another mailchuted running?",
@@ -398,15 +435,17 @@ static int begin(struct daemon *d)
 		return e;
 	d->sched.spool = &d->spool;
 	d->sched.libexec = d->libexec;
+	spool_sweep(&d->spool, now);
+	spool_recover(&d->spool);
+	derived_recover(&d->spool);
+	/* Before the routes: a journal speaks of the folders as they were. */
+	journals_replay(&d->spool, now);
 	e = route_open(&d->route, &d->sched, &d->conf.smarthost[0]);
 	if (e < 0) {
 		log_line(LOG_LEVEL_ALERT, "spool %s/queue/%s: %s", d->spool_path,
 		         d->conf.smarthost[0].name, strerror(-e));
 		return EX_CANTCREAT;
 	}
-	spool_sweep(&d->spool, now);
-	spool_recover(&d->spool);
-	route_replay(&d->route, &d->sched, now);
 	state_load(d, now);
 	d->scan = true;
 	d->sync_at = -1;
@@ -441,6 +480,7 @@ int main(int argc, char **argv)
 	int opt, e;
 
 	fds_open();
+	signals_block();
 	while ((opt = getopt(argc, argv, "c:s:l:u:ed")) != -1) {
 		if (opt == 'c')
 			d.conf_path = optarg;

@@ -83,6 +83,7 @@ struct outcome {
 	size_t notify_n; /* of them, those whose failure the sender wants to know */
 	size_t done, later, doubt, left;
 	bool expired;
+	bool dsn; /* there is a failure, and a sender who wants to know of it */
 };
 
 static void note_lines(struct outcome *o, const char *verb, struct str lines,
@@ -142,6 +143,20 @@ static bool has_expired(const struct reporter *r, const struct message *m, int64
 {
 	return m->note.first_trouble && now - m->note.first_trouble > r->host->lifetime &&
 	       m->note.tries + 1 >= MIN_TRIES;
+}
+
+static bool is_failure(const struct outcome *o, size_t i)
+{
+	return o->of[i] && (o->of[i]->kind == VERDICT_FAILED ||
+	                    (o->of[i]->kind == VERDICT_LATER && o->expired));
+}
+
+static bool will_return(const struct outcome *o)
+{
+	for (size_t i = 0; i < o->m->note.plan.rcpts; i++)
+		if (is_failure(o, i) && wants_failure(&o->m->note.plan.rcpt[i]))
+			return true;
+	return false;
 }
 
 static void add_failed(struct outcome *o, size_t i)
@@ -328,6 +343,14 @@ static void outcome_run(struct reporter *r, struct outcome *o)
 		note_print_plan(&plan, &n->plan, str_z(r->host->name));
 		note_lines(o, "p", buf_view(&plan), true);
 	}
+	/* In front of the failures that it tells of: a note that is cut in between makes a
+	 * second DSN, not none. */
+	o->dsn = n->plan.sender[0] && will_return(o);
+	if (o->dsn) {
+		buf_fmt(&end, "b %u\n", n->tries + 1);
+		note_lines(o, "n", buf_view(&end), false);
+		buf_reset(&end);
+	}
 	for (size_t i = 0; i < n->plan.rcpts; i++)
 		if (o->of[i])
 			one_rcpt(r, o, i, backoff);
@@ -339,17 +362,12 @@ static void outcome_run(struct reporter *r, struct outcome *o)
 		return;
 	}
 	print_doubt(o);
-	if (o->notify_n && n->plan.sender[0]) {
-		buf_fmt(&end, "b %u\n", n->tries + 1);
-		note_lines(o, "n", buf_view(&end), false);
-		buf_reset(&end);
-	}
 	buf_fmt(&end, "e %lld\n", (long long)o->now);
 	note_lines(o, "n", buf_view(&end), true);
 	buf_str(&o->up, buf_view(&o->logs));
 	print_end(r, o, backoff);
 	journal(r, buf_view(&o->file));
-	if (o->notify_n && n->plan.sender[0])
+	if (o->dsn)
 		send_dsn(r, o);
 	send_lines(r, buf_view(&o->up));
 }

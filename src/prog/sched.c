@@ -368,15 +368,11 @@ int64_t route_next(struct route *r, int64_t now)
 	return queue_next_due(&r->queue, now, r->host->retry_max);
 }
 
-void route_replay(struct route *r, const struct sched *s, int64_t now)
+void route_due(struct route *r)
 {
-	struct id id;
-
-	while (journal_find(s->spool, r->pid ? &r->journal : NULL, &id)) {
-		journal_apply(s->spool, &id, now);
-		queue_sync(&r->queue);
-		journal_remove(s->spool, &id);
-	}
+	/* A pass that takes everything takes this too, and is not to be cut short. */
+	if (r->state != ROUTE_DOWN && !(r->queue.all && !r->queue.due_done))
+		queue_rewind(&r->queue, false);
 }
 
 void route_state_print(const struct route *r, struct buf *b)

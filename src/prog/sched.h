@@ -25,8 +25,8 @@ struct job {
 	bool used, noted;
 	bool plan;        /* lines begin a new note */
 	struct buf lines; /* for the note */
-	struct id dsn_id;
-	int dsn; /* a drop, or -1 */
+	int dsn;          /* a drop, or -1 */
+	unsigned dsn_n;   /* it is the n-th message derived from this one */
 };
 
 struct route {
@@ -72,8 +72,8 @@ void route_try_now(struct route *r, int64_t now, bool all);
 void route_reload(struct route *r, const struct smarthost *h, int64_t now);
 /* When route_work() must be called next (seconds, real clock), or -1. */
 int64_t route_next(struct route *r, int64_t now);
-/* Applies and removes the journals that an earlier mailchuted left. */
-void route_replay(struct route *r, const struct sched *s, int64_t now);
+/* The time of something that waited has come. */
+void route_due(struct route *r);
 /* The route's line of the state file; and taking it back. */
 void route_state_print(const struct route *r, struct buf *b);
 void route_state_take(struct route *r, struct str line, int64_t now);

@@ -66,19 +66,9 @@ int queue_defer(struct queue *q, struct place *p, int64_t due);
 /* Moves a message, and its note as <id>.note, to hold/ or bad/ (a descriptor of spool's);
  * durable on return. */
 int queue_put_aside(struct queue *q, const struct place *p, int dir);
-/* Writes a message of the daemon's own (a DSN) to queue/new: the attested lines, then
- * drop. Durable on return; -EEXIST: this id was written before, which is as good. */
-int queue_insert(struct spool *s, const struct id *id, int drop, int64_t now);
 /* Makes removals durable. */
 int queue_sync(struct queue *q);
 /* Is there anything in the route's folders or queue/new? */
 bool queue_empty(struct queue *q);
-
-/* Notes. Durable on return: text is written and synced before a message is moved.
- * note_write makes it anew (the plan and what follows), note_append adds whole lines; a
- * last line that a crash cut is removed first. On an error the note is as it was (after
- * note_write: there is none); -EUCLEAN: it may have the text, not durably. */
-int note_write(struct spool *s, const struct id *id, struct str text);
-int note_append(struct spool *s, const struct id *id, struct str text);
 
 #endif

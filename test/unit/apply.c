@@ -343,7 +343,9 @@ static void replay(void **state)
 		  PLAN "r 1 D 1 250 ok\nr 2 T 1 450 x\ne 1\n",
 		  "n @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ 00000007 later "
 		  "64000\n",
-		  "000003e8", PLAN "r 1 D 1 250 ok\nr 2 T 1 450 x\ne 1\n", "recovered" },
+		  "000003e8",
+		  PLAN "r 1 D 1 250 ok\nr 2 T 1 450 x\ne 1\nr 1 D 1 250 ok\ne 1\n",
+		  "recovered" },
 		{ "later, an earlier try is noted", 7, PLAN "r 1 T 1 450 x\ne 1\n",
 		  "n @ 00000007 r 1 T 9 450 x\nn @ 00000007 e 9\nend @ 00000007 later "
 		  "64000\n",
@@ -354,13 +356,13 @@ static void replay(void **state)
 		  PLAN "r 1 F 1 550 no\ne 1\n", "recovered" },
 		{ "all failed, and noted already", 7,
 		  PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\n",
-		  "n @ 00000007 e 1\nend @ 00000007 later 64000\n", "-", NULL,
-		  "recovered" },
+		  "n @ 00000007 e 1\nend @ 00000007 later 64000\n", "000003e8",
+		  PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\ne 1\n", "recovered" },
 		{ "all failed at the first try, and noted already", 0,
 		  PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\n",
 		  "p @ 00000000 mailchute-note 1\nn @ 00000000 e 1\nend @ 00000000 later "
 		  "64000\n",
-		  "-", NULL, "recovered" },
+		  "000003e8", PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\n", "recovered" },
 		{ "in doubt", 7, PLAN,
 		  "s @ 00000007 \nn @ 00000007 d 1 lost\nn @ 00000007 e 1\nend @ "
 		  "00000007 later 64000\n",
@@ -432,46 +434,63 @@ static void replay(void **state)
 	}
 }
 
-/* A try whose failures are forgotten must not have a DSN either; one that is noted keeps
- * it. */
-static void replay_dsn(void **state)
+/* The journal has no failed recipient. A new note that was written before the crash has:
+ * it stays as it is. */
+static void replay_noted(void **state)
 {
-	static const struct {
-		const char *name, *note;
-		unsigned dsn;
-		bool kept;
-	} rows[] = {
-		{ "first try, not noted", NULL, 1, false },
-		{ "second try, not noted", PLAN "r 1 T 1 450 no\ne 1\n", 2, false },
-		{ "second try in the same second, not noted",
-		  PLAN "r 1 T 5 450 no\ne 5\n", 2, false },
-		{ "second try, the first one's", PLAN "r 1 F 1 550 no\ne 1\n", 1, true },
-		{ "second try, noted", PLAN "r 1 T 1 450 no\ne 1\nr 1 F 5 550 no\ne 5\n",
-		  2, true },
-		{ "damaged note", "what?", 1, true },
-	};
 	struct bed *b = *state;
+	struct place p = { nth(8), 7 };
+	struct id run = nth(1000);
+	_cleanup_buf_ struct buf text = BUF_INIT;
 
 	assert_int_equal(mkdir("queue/r", 0700), 0);
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		_cleanup_buf_ struct buf text = BUF_INIT;
-		struct place p = { nth((unsigned)i * 8), 7 };
-		struct id run = nth(1000), dsn_id = id_derive(&p.id, rows[i].dsn);
+	message(&p);
+	put(in("note", &p.id, ""), STR(PLAN "b 1\nr 1 F 1 550 no\ne 1\n"), 0600);
+	buf_fmt(&text,
+	        "mailchute-run 1 r\np %s 00000007 e 1\nend %s 00000007 later 64000\n",
+	        p.id.c, p.id.c);
+	put(in("run", &run, ""), buf_view(&text), 0600);
+	journal_apply(&b->s, &run, NOW);
+	assert_string_equal(where(&p.id), "000003e8");
+	assert_string_equal(content(in("note", &p.id, "")),
+	                    PLAN "b 1\nr 1 F 1 550 no\ne 1\n");
+	logged();
+}
 
-		message(&p);
-		message(&(struct place){ dsn_id, 0 });
-		if (rows[i].note)
-			put(in("note", &p.id, ""), str_z(rows[i].note), 0600);
-		buf_fmt(&text, "mailchute-run 1 r\n%c %s 00000007 e 5\n",
-		        rows[i].note ? 'n' : 'p', p.id.c);
-		buf_fmt(&text, "end %s 00000007 later 64000\n", p.id.c);
-		put(in("run", &run, ""), buf_view(&text), 0600);
-		journal_apply(&b->s, &run, NOW);
-		if ((strcmp(where(&dsn_id), "new") == 0) != rows[i].kept)
-			fail_msg("%s: the DSN is at %s", rows[i].name, where(&dsn_id));
-		assert_string_equal(where(&p.id), "000003e8");
-		logged();
+static void golden(void **state)
+{
+	struct bed *b = *state;
+	struct id run = nth(1000), id[4];
+	static const struct {
+		const char *id;
+		uint32_t due;
+	} msgs[] = { { "1a2000000000aaaa", 0 },
+		     { "1a2000000000bbbb", 0 },
+		     { "1a2000000000cccc", 0x01ad2748 },
+		     { "1a2000000000dddd", 0 } };
+	_cleanup_buf_ struct buf file = BUF_INIT, path = BUF_INIT;
+	struct queue q;
+
+	buf_fmt(&path, "%s/test/golden/run-1", b->top);
+	assert_int_equal(io_slurp_at(AT_FDCWD, path.p, &file, 65536), 0);
+	put(in("run", &run, ""), buf_view(&file), 0600);
+	assert_int_equal(queue_open(&q, &b->s, "hub"), 0);
+	assert_int_equal(mkdir("queue/hub/01ad2748", 0700), 0);
+	for (size_t i = 0; i < ARRAY_LEN(msgs); i++) {
+		const char *where_to = msgs[i].due ? "queue/hub/01ad2748" : "queue/new";
+
+		assert_true(id_from(str_z(msgs[i].id), &id[i]));
+		put(in(where_to, &id[i], ""), STR("x"), 0600);
 	}
+	put(in("note", &id[2], ""), STR(PLAN), 0600);
+	journals_replay(&b->s, NOW);
+	assert_non_null(strstr(logged(), "possible-duplicate id=1a2000000000dddd"));
+	assert_false(there("queue/new/1a2000000000aaaa"));
+	assert_true(there("queue/hub/01ad274d/1a2000000000bbbb"));
+	assert_false(there("queue/hub/01ad2748/1a2000000000cccc"));
+	assert_true(there("queue/new/1a2000000000dddd"));
+	assert_false(there(in("run", &run, "")));
+	queue_close(&q);
 }
 
 /* Journals that cannot be read are no reason to end. */
@@ -538,9 +557,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(apply),       T(dsn),         T(dsn_hostile),
-		T(spool_fails), T(replay),      T(replay_damaged),
-		T(replay_dsn),  T(replay_many),
+		T(apply),        T(dsn),    T(dsn_hostile),
+		T(spool_fails),  T(replay), T(replay_damaged),
+		T(replay_noted), T(golden), T(replay_many),
 	};
 
 	return cmocka_run_group_tests_name("apply", tests, NULL, NULL);

@@ -1,3 +1,4 @@
+#include "base/io.h"
 #include "prog/job.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,25 @@
 #include <unistd.h>
 
 #define ID "0123456789abcdef"
+
+/* Every record there is, frozen. */
+static void golden(void **state)
+{
+	_cleanup_buf_ struct buf file = BUF_INIT;
+	struct str rest, line;
+	struct job_record r;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(io_slurp_at(AT_FDCWD, "test/golden/job-1", &file, 65536), 0);
+	rest = buf_view(&file);
+	while (rest.n && str_cut(&rest, '\n', &line)) {
+		if (!job_parse(line, &r))
+			fail_msg("%.*s", (int)line.n, line.p);
+		n++;
+	}
+	assert_int_equal(n, 15);
+}
 
 static void parse(void **state)
 {
@@ -229,9 +249,9 @@ static void full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(parse),   cmocka_unit_test(parse_changed),
-		cmocka_unit_test(packets), cmocka_unit_test(too_much),
-		cmocka_unit_test(full),
+		cmocka_unit_test(golden),        cmocka_unit_test(parse),
+		cmocka_unit_test(parse_changed), cmocka_unit_test(packets),
+		cmocka_unit_test(too_much),      cmocka_unit_test(full),
 	};
 
 	return cmocka_run_group_tests_name("job", tests, NULL, NULL);

@@ -362,29 +362,52 @@ static void put_aside(void **state)
 	queue_close(&q);
 }
 
-static void insert(void **state)
+static void derived(void **state)
 {
+	static const struct {
+		const char *name, *note;
+		bool kept;
+	} rows[] = {
+		{ "no note", NULL, false },
+		{ "a note of another try", "r 1 T 1 450 no\nb 2\ne 1\n", false },
+		{ "its note", "b 3\nr 1 F 1 550 no\ne 1\n", true },
+		{ "its line alone", "b 3\n", true },
+		{ "a longer number", "b 31\n", false },
+	};
 	struct bed *b = *state;
-	struct id id = nth(3);
 	int fd = io_memfd("dsn", STR("mailchute-drop 1\nF\nRa@b\n\nbody\n"));
-	char want[200];
-	const char *rest;
 
-	for (int i = 0; i < 2; i++) {
-		assert_int_equal(queue_insert(&b->s, &id, fd, NOW), i ? -EEXIST : 0);
-		assert_int_equal(count("queue/new"), 1);
-		rest = content(in("queue/new", &id, ""));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct id parent = nth((unsigned)i), id = id_derive(&parent, 3);
+		char want[200];
+
+		if (rows[i].note)
+			assert_int_equal(note_write(&b->s, &parent, str_z(rows[i].note)),
+			                 0);
+		assert_int_equal(derived_prepare(&b->s, &parent, 3, fd, NOW), 0);
+		/* Again, as after a failure of the note. */
+		assert_int_equal(derived_prepare(&b->s, &parent, 3, fd, NOW), 0);
+		assert_false(there(in("queue/new", &id, "")));
+		derived_recover(&b->s);
+		if (there(in("queue/new", &id, "")) != rows[i].kept)
+			fail_msg("%s", rows[i].name);
+		assert_int_equal(count("queue/new"), rows[i].kept);
+		if (!rows[i].kept)
+			continue;
 		snprintf(want, sizeof(want),
 		         "mailchute 1\nU%u -\nT1800000000\nmailchute-drop "
 		         "1\nF\nRa@b\n\nbody\n",
 		         (unsigned)geteuid());
-		assert_string_equal(rest, want);
+		assert_string_equal(content(in("queue/new", &id, "")), want);
+		/* Published twice is published once. */
+		assert_int_equal(derived_publish(&b->s, &parent, 3), 0);
+		assert_int_equal(unlink(in("queue/new", &id, "")), 0);
 	}
 	close(fd);
 	/* What cannot be read is not there. */
-	id = nth(4);
-	assert_true(queue_insert(&b->s, &id, -1, NOW) < 0);
-	assert_int_equal(count("queue/new"), 1);
+	assert_true(
+	    derived_prepare(&b->s, &(struct id){ "0000000000000009" }, 1, -1, NOW) < 0);
+	assert_int_equal(count("queue/new"), 0);
 }
 
 static void note_text(char *to, size_t n)
@@ -467,7 +490,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(windows), T(order),         T(due_or_not),     T(news),
 		T(defer),   T(all_pass_ends), T(get_and_remove), T(put_aside),
-		T(insert),  T(notes),         T(inherit),
+		T(derived), T(notes),         T(inherit),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);

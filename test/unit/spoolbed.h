@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "spool/adopt.h"
 #include "spool/journal.h"
+#include "spool/notefile.h"
 #include "spool/queue.h"
 #include <dirent.h>
 #include <errno.h>
@@ -23,6 +24,7 @@ enum { LONGEST = 4 * 3600 };
 #define NOW INT64_C(1800000000)
 
 struct bed {
+	char top[4096]; /* where the test was started: the tree's top */
 	char root[64];
 	struct spool s;
 };
@@ -32,7 +34,7 @@ __attribute__((unused)) static int bed_setup(void **state)
 	struct bed *b = calloc(1, sizeof(*b));
 	const char *where;
 
-	if (!b)
+	if (!b || !getcwd(b->top, sizeof(b->top)))
 		return -1;
 	snprintf(b->root, sizeof(b->root), "/tmp/mailchute-unit-XXXXXX");
 	if (!mkdtemp(b->root) || chdir(b->root) < 0)
@@ -52,7 +54,7 @@ __attribute__((unused)) static int bed_teardown(void **state)
 	struct bed *b = *state;
 
 	spool_close(&b->s);
-	if (chdir("/") < 0)
+	if (chdir(b->top) < 0)
 		return -1;
 	nftw(b->root, bed_remove, 16, FTW_DEPTH | FTW_PHYS);
 	free(b);
