@@ -93,11 +93,18 @@ $(B)/mailchute: $(call obj,$(mailchute_SRC))
 	$(call say,LD)
 	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
 
-$(B)/%.o: src/%.c
+# Objects know paths and flags: when those change, they are made anew.
+FLAGS = $(CC) $(MUSL_CC) $(CFLAGS) $(LDFLAGS) $(SAN) $(VERSION) $(libexecdir) $(sysconfdir) $(spooldir) \
+	$(MAILCHUTE_USER)
+$(B)/.flags: FORCE
+	@mkdir -p $(B)
+	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
+
+$(B)/%.o: src/%.c $(B)/.flags
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP -c -o $@ $<
-$(B)/musl/%.o: src/%.c
+$(B)/musl/%.o: src/%.c $(B)/.flags
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(MUSL_CC) $(filter-out -fcf-protection=full,$(ALL_CFLAGS)) -MMD -MP -c -o $@ $<
@@ -168,5 +175,6 @@ tidy:
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all tests test check demo fuzz bench deps install uninstall format format-check tidy clean
+FORCE:
+.PHONY: FORCE all tests test check demo fuzz bench deps install uninstall format format-check tidy clean
 .DELETE_ON_ERROR:
