@@ -140,6 +140,11 @@ check: $(UNIT) $(FUZZ)
 demo: all
 	@B=$(B) test/demo
 
+# The installed system in a debootstrap folder against a real Postfix; as root. ROOT=FOLDER.
+ROOT =
+test-installed:
+	test/installed $(ROOT)
+
 # Fuzz targets (clang, libFuzzer): test/fuzz/NAME.c; FUZZ_SECONDS each.
 FUZZ_SECONDS = 60
 fuzz:
@@ -176,5 +181,5 @@ clean:
 	rm -rf build build-san build-fuzz
 
 FORCE:
-.PHONY: FORCE all tests test check demo fuzz bench deps install uninstall format format-check tidy clean
+.PHONY: FORCE all tests test check test-installed demo fuzz bench deps install uninstall format format-check tidy clean
 .DELETE_ON_ERROR:
