@@ -193,6 +193,9 @@ int conf_scan(struct str in, struct conf_scan *ret, int *ret_line, struct buf *w
 	struct scan s = { .in = in, .line = 1, .out = ret, .why = why };
 	int e = 0;
 
+	/* Editors of Windows put a byte order mark in front. */
+	if (str_starts(in, STR("\xef\xbb\xbf")))
+		s.in = in = str_from(in, 3);
 	for (size_t i = 0; i < in.n && e == 0; i++) {
 		unsigned char c = (unsigned char)in.p[i];
 

@@ -289,17 +289,94 @@ static void add_missing(const struct composing *k)
 		buf_z(k->out, "To: undisclosed-recipients:;\n");
 }
 
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Where a line (without LF) is broken so that no more than room octets are in front: at its
+ * last blank behind text (not the one behind the field's name), else anywhere, but not
+ * within a character of UTF-8. */
+static size_t break_at(struct str line, size_t room)
+{
+	size_t lead = 0, at = room;
+
+	while (lead < room && is_blank(line.p[lead]))
+		lead++;
+	if (lead < room / 2)
+		lead = room / 2;
+	while (at > lead && !is_blank(line.p[at]))
+		at--;
+	if (at > lead)
+		return at;
+	for (at = room; at + 3 > room && ((unsigned char)line.p[at] & 0xc0) == 0x80;)
+		at--;
+	return at;
+}
+
+/* Adds a line of the header (without LF), in as many as it takes. */
+static void fold_line(struct buf *b, struct str line)
+{
+	size_t used = 0;
+
+	while (line.n > COMPOSE_LINE_MAX - used) {
+		size_t at = break_at(line, COMPOSE_LINE_MAX - used);
+
+		buf_str(b, str_head(line, at));
+		line = str_from(line, at);
+		/* Blanks alone make no line: some take that for the header's end. */
+		if (str_trim(line).n == 0)
+			break;
+		while (line.n > 1 && is_blank(line.p[0]) && is_blank(line.p[1]))
+			line = str_from(line, 1);
+		buf_c(b, '\n');
+		used = !is_blank(line.p[0]);
+		if (used)
+			buf_c(b, ' ');
+	}
+	if (str_trim(line).n)
+		buf_str(b, line);
+	buf_c(b, '\n');
+}
+
+/* Folds what the wire would have to cut: what stands behind a cut begins a line, and would
+ * be a field of its own, or the body. */
+static void fold_long_lines(struct buf *b, size_t from)
+{
+	_cleanup_buf_ struct buf all = BUF_INIT;
+	struct str rest = str_from(buf_view(b), from), line;
+	bool is_long = false;
+
+	while (rest.n && str_cut(&rest, '\n', &line))
+		is_long |= line.n > COMPOSE_LINE_MAX;
+	if (!is_long)
+		return;
+	buf_str(&all, str_from(buf_view(b), from));
+	buf_cut(b, from);
+	rest = buf_view(&all);
+	while (rest.n && str_cut(&rest, '\n', &line)) {
+		if (line.n > COMPOSE_LINE_MAX) {
+			fold_line(b, line);
+		} else {
+			buf_str(b, line);
+			buf_c(b, '\n');
+		}
+	}
+}
+
 void compose_header(const struct compose_conf *c, const struct envelope *e,
                     const struct plan *p, struct str id, struct str header,
                     struct buf *ret)
 {
 	struct composing k = { .c = c, .e = e, .id = id, .out = ret };
 	struct head_field f;
+	size_t from = ret->n;
 
 	(void)p;
 	add_received(&k);
 	while (head_next(&header, &f))
 		add_field(&k, &f);
 	add_missing(&k);
+	fold_long_lines(ret, from);
 	buf_c(ret, '\n');
 }

@@ -15,6 +15,9 @@ enum {
 	                              * is behind them stays as it is */
 	COMPOSE_FOLD = 900, /* octets of a line; a mailbox that would pass it begins a new
 	                     * one when its field is rewritten */
+	/* Octets of a line (RFC 5322 2.1.1). Longer ones are folded: were they cut, what is
+	 * behind the cut would be a field of its own. */
+	COMPOSE_LINE_MAX = 998,
 };
 
 struct compose_conf {
@@ -75,8 +78,9 @@ void compose_plan(const struct compose_conf *c, const struct envelope *e,
  * Then Date, Message-ID, From, and "To: undisclosed-recipients:;" if there is neither To,
  * Cc nor Bcc, when missing. A missing Subject is not added: it is optional (RFC 5322 3.6).
  *
- * Control bytes do not get into generated fields. CRs before LF go; other bytes of the
- * header, lone CRs too, are left to mend and src/smtp/wire.h. */
+ * Control bytes do not get into generated fields. CRs before LF go; lines over
+ * COMPOSE_LINE_MAX are folded, at a blank where there is one. Other bytes of the header,
+ * lone CRs too, are left to mend and src/smtp/wire.h. */
 void compose_header(const struct compose_conf *c, const struct envelope *e,
                     const struct plan *p, struct str id, struct str header,
                     struct buf *ret);

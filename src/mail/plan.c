@@ -105,11 +105,12 @@ const struct masq_rule *compose_address(const struct compose_conf *c,
 	compose_complete(c, addr, &full);
 	if (!is_exposed(c, buf_view(&full)))
 		rule = masq_find(c->rules, c->rules_n, where, buf_view(&full), &who);
-	if (rule && masq_address(&new, rule, buf_view(&full), &who) == 0)
+	if (rule && masq_address(&new, rule, buf_view(&full), &who) == 0) {
 		compose_complete(c, buf_view(&new), ret);
-	else
-		buf_str(ret, buf_view(&full));
-	return rule;
+		return rule;
+	}
+	buf_str(ret, buf_view(&full));
+	return NULL;
 }
 
 static char *plan_sender(const struct compose_conf *c, const struct envelope *e)

@@ -431,6 +431,7 @@ static int frame(const struct sm_head *h, struct sm_args *args, struct buf *fron
                  struct buf *why)
 {
 	struct str header = str_head(h->text, h->header);
+	size_t before;
 
 	if (args->take_from_header) {
 		int e = sm_head_rcpts(header, &args->rcpts, why);
@@ -444,7 +445,12 @@ static int frame(const struct sm_head *h, struct sm_args *args, struct buf *fron
 	if (front->n > ENVELOPE_MAX)
 		return fail(why, EX_DATAERR, "the recipients' addresses are too long",
 		            NULL, 0);
+	before = front->n;
 	sm_head_print(front, header);
+	/* Nothing is left of it (Bcc alone), and no empty line was there: without one, text
+	 * that follows could be taken for a header, as "From ..." for an mbox line. */
+	if (header.n && front->n == before)
+		buf_c(front, '\n');
 	return 0;
 }
 

@@ -35,12 +35,16 @@ static const struct auth_mech mechs[] = {
 	{ "LOGIN", "login", .plaintext = true, .initial = false, .answer = answer_login },
 };
 
-const struct auth_mech *auth_pick(struct str offered, bool safe)
+const struct auth_mech *auth_pick(struct str offered, struct str only, bool safe)
 {
+	bool any = only.n == 0 || str_ieq(only, STR("auto"));
+
 	for (size_t i = 0; i < ARRAY_LEN(mechs); i++) {
 		struct str rest = offered, word;
 
 		if (mechs[i].plaintext && !safe)
+			continue;
+		if (!any && !str_ieq(only, str_z(mechs[i].name)))
 			continue;
 		while (str_cut(&rest, ' ', &word))
 			if (str_ieq(word, str_z(mechs[i].name)))

@@ -24,8 +24,9 @@ struct auth_mech {
 };
 
 /* The best mechanism of EHLO's list (words parted by blanks), NULL: none that we know.
- * safe: mechanisms that show the password may be used. Hostile input. */
-const struct auth_mech *auth_pick(struct str offered, bool safe);
+ * only: the one mechanism that may be used; empty or "auto": any. safe: mechanisms that
+ * show the password may be used. Hostile input. */
+const struct auth_mech *auth_pick(struct str offered, struct str only, bool safe);
 
 /* Base64 (RFC 4648), one line. The decoder is strict: -EBADMSG. */
 void auth_base64(struct buf *b, struct str s);

@@ -149,14 +149,25 @@ static int starttls(struct client *c)
 	return hello(c);
 }
 
+/* Is the secret in the text, or so much of it that it tells something? */
+static bool shows(struct str text, struct str secret)
+{
+	enum { SHOWS_MIN = 8 };
+	size_t n = secret.n < SHOWS_MIN ? secret.n : SHOWS_MIN;
+
+	for (size_t i = 0; n && i + n <= secret.n; i++)
+		if (memmem(text.p, text.n, secret.p + i, n))
+			return true;
+	return false;
+}
+
 /* The reply's line as the verdict, unless it shows what must not be shown: some hosts
- * repeat the command they did not like. */
+ * repeat the command they did not like, whole, cut short or over several lines. */
 static int login_refused(struct client *c, struct str sent)
 {
-	struct str text = buf_view(&c->reply.text), pw = c->conf->password;
+	struct str text = buf_view(&c->reply.text);
 
-	if ((sent.n && memmem(text.p, text.n, sent.p, sent.n)) ||
-	    (pw.n && memmem(text.p, text.n, pw.p, pw.n)))
+	if (shows(text, sent) || shows(text, c->conf->password))
 		return session_break(
 		    c, VERDICT_HOST, STAGE_AUTH,
 		    "%d (the reply repeats the password and is not shown)",
@@ -260,19 +271,24 @@ static int auth_rounds(struct client *c, struct login *l)
 static int login(struct client *c)
 {
 	bool safe = c->conn.tls || c->conf->auth_insecure;
-	struct login l = { .mech = auth_pick(buf_view(&c->ext.auth), safe) };
+	struct str list = buf_view(&c->ext.auth), only = c->conf->auth_only;
+	struct login l = { .mech = auth_pick(list, only, safe) };
 	_cleanup_buf_ struct buf offered = BUF_INIT;
 	int e;
 
-	buf_escape(&offered, str_trim(buf_view(&c->ext.auth)), 200);
+	buf_escape(&offered, str_trim(list), 200);
 	if (!offered.n)
 		return session_break(c, VERDICT_HOST, STAGE_AUTH,
 		                     "the host offers no AUTH%s",
 		                     c->conn.tls ? "" : " (without TLS)");
-	if (!l.mech && auth_pick(buf_view(&c->ext.auth), true))
+	if (!l.mech && auth_pick(list, only, true))
 		return session_break(c, VERDICT_HOST, STAGE_AUTH,
 		                     "no login: the password would be sent without TLS "
 		                     "(auth-insecure = true would allow it)");
+	if (!l.mech && auth_pick(list, STR(""), true))
+		return session_break(c, VERDICT_HOST, STAGE_AUTH,
+		                     "auth = \"%.*s\" is not what the host offers: %s",
+		                     (int)only.n, only.p, offered.p);
 	if (!l.mech)
 		return session_break(
 		    c, VERDICT_HOST, STAGE_AUTH,

@@ -23,8 +23,9 @@ struct client_conf {
 	struct str tls_priority;
 	struct str tls_certificate, tls_key; /* PEM text; n == 0: none */
 	struct str user, password;
-	bool auth;           /* log in */
-	bool auth_insecure;  /* PLAIN and LOGIN also without TLS */
+	bool auth;            /* log in */
+	struct str auth_only; /* "plain", "login": only so; n == 0, "auto": as is best */
+	bool auth_insecure;   /* PLAIN and LOGIN also without TLS */
 	struct str helo;     /* FQDN or address literal; n == 0: literal of our address */
 	int64_t session_max; /* milliseconds for the whole session */
 	int64_t timeout_scale; /* milliseconds that a "second" of RFC 5321's timeouts

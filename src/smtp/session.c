@@ -113,7 +113,11 @@ static int not_smtp(struct client *c, ptrdiff_t error, enum smtp_stage stage)
 {
 	_cleanup_buf_ struct buf shown = BUF_INIT;
 
-	buf_escape(&shown, buf_view(&c->conn.in), 60);
+	/* What answers AUTH may repeat the password, and cut anywhere. */
+	if (stage == STAGE_AUTH)
+		buf_z(&shown, "(not shown)");
+	else
+		buf_escape(&shown, buf_view(&c->conn.in), 60);
 	return session_break(c, in_doubt(c) ? VERDICT_DOUBT : VERDICT_HOST, stage,
 	                     "%s reply to %s: %s",
 	                     error == -EMSGSIZE ? "endless" : "malformed",

@@ -113,6 +113,45 @@ enum verdict_kind verdict_of(enum smtp_stage stage, const struct reply *r,
 	return VERDICT_HOST;
 }
 
+/* The enhanced code in a verdict's text ("550 5.7.1 ..."). */
+static bool text_enhanced(struct str text, uint64_t *ret_subject, uint64_t *ret_detail)
+{
+	struct str word, part;
+	uint64_t class;
+
+	return str_cut(&text, ' ', &word) && str_cut(&text, ' ', &word) &&
+	       str_cut(&word, '.', &part) && str_u64(part, &class) &&
+	       str_cut(&word, '.', &part) && str_u64(part, ret_subject) &&
+	       str_u64(word.p ? word : STR(""), ret_detail);
+}
+
+static bool speaks_of_relaying(struct str text)
+{
+	for (size_t i = 0; i + 5 <= text.n; i++)
+		if (str_ieq(str_head(str_from(text, i), 5), STR("relay")))
+			return true;
+	return false;
+}
+
+bool verdict_is_common(const struct verdict *v)
+{
+	struct str text = buf_view(&v->text);
+	uint64_t subject = 0, detail = 0;
+	bool known = text_enhanced(text, &subject, &detail);
+
+	if (v->kind != VERDICT_FAILED && v->kind != VERDICT_LATER)
+		return false;
+	if (subject == 6 || (subject == 3 && detail == 4))
+		return false;
+	if (v->stage == STAGE_MAIL)
+		return true;
+	if (v->kind != VERDICT_FAILED)
+		return false;
+	if (v->stage == STAGE_RCPT)
+		return known ? subject == 7 : speaks_of_relaying(text);
+	return v->stage == STAGE_DATA || v->stage == STAGE_CONTENT;
+}
+
 const char *smtp_stage_name(enum smtp_stage stage)
 {
 	static const char *const name[] = {

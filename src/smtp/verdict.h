@@ -45,6 +45,11 @@ struct verdict {
  * accepted in this transaction. Never gives DOUBT (that is not a reply). */
 enum verdict_kind verdict_of(enum smtp_stage stage, const struct reply *r,
                              unsigned successes, unsigned accepted_rcpts);
+/* Could every message from here get this refusal, for its sender or what it is? True of
+ * LATER or FAILED at MAIL, and of FAILED at RCPT when it is about relaying or policy (x.7.x), and after
+ * content; but not of a size (x.3.4) or of characters (x.6.x), which are the message's own.
+ * One such refusal proves nothing against a message: see the breaker in the design. */
+bool verdict_is_common(const struct verdict *v);
 const char *smtp_stage_name(enum smtp_stage stage); /* "connect", "MAIL", ... */
 
 #endif

@@ -232,6 +232,7 @@ static const struct row {
 	int rcpts, messages, commits;
 	bool open; /* at the end */
 	bool auth, insecure, starttls;
+	const char *only;
 	bool utf8;
 	int scale; /* 0: 1000 */
 	const char *sender;
@@ -342,6 +343,13 @@ static const struct row {
 	              "S334 VXNlcm5hbWU6\r\n", "CZWRkeQ==\r\n", "S334 whatever\r\n",
 	              "Cc2VjcmV0LXdvcmQ=\r\n", "S235 ok\r\n", MAIL, OK, R1, OK, DATA,
 	              "S354 go\r\n", BODY, OK, QUIT } },
+	{ "AUTH LOGIN asked for", "!AUTH", "535 5.7.8", 1, .auth = true, .insecure = true,
+	  .only = "login",
+	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN LOGIN\r\n", "CAUTH LOGIN\r\n",
+	              "S535 5.7.8 wrong\r\n" } },
+	{ "AUTH PLAIN asked for, not offered", "!AUTH", "auth = \"plain\" is not what", 1,
+	  .auth = true, .insecure = true, .only = "plain",
+	  .script = { GREET, "S250-mx\r\n250 AUTH LOGIN\r\n" } },
 	{ "AUTH 535", "!AUTH", "535 5.7.8 wrong", 1, .auth = true, .insecure = true,
 	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n", "CAUTH PLAIN ",
 	              "S535 5.7.8 wrong\r\n" } },
@@ -349,6 +357,14 @@ static const struct row {
 	  .insecure = true,
 	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n", "CAUTH PLAIN ",
 	              "S500 what: AUTH PLAIN AGVkZHkAc2VjcmV0LXdvcmQ=\r\n" } },
+	{ "AUTH repeats a part of the password", "!AUTH", "not shown", 1, .auth = true,
+	  .insecure = true,
+	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n", "CAUTH PLAIN ",
+	              "S500-what: AUTH PLAIN AGVkZHkAc2V\r\n500 jcmV0LXdvcmQ=\r\n" } },
+	{ "AUTH echoed instead of a reply", "!AUTH", "(not shown)", 1, .auth = true,
+	  .insecure = true,
+	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n", "CAUTH PLAIN ",
+	              "SAUTH PLAIN AGVkZHkAc2VjcmV0LXdvcmQ=\r\n" } },
 	{ "AUTH 334 for ever", "!AUTH", "more than there is", 1, .auth = true,
 	  .insecure = true,
 	  .script = { GREET, "S250-mx\r\n250 AUTH PLAIN\r\n", "CAUTH PLAIN ",
@@ -580,6 +596,7 @@ static struct client_conf conf_of(const struct row *t)
 		.password = STR("secret-word"),
 		.auth = t->auth,
 		.auth_insecure = t->insecure,
+		.auth_only = str_z(t->only),
 		.helo = STR("box.example"),
 		.session_max = 20000,
 		.timeout_scale = t->scale ? t->scale : 1000,

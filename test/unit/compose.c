@@ -102,6 +102,8 @@ static void test_fields(void **state)
 		{ "named by completed parts", "e@i", "%u %d", "From: root\n",
 		  "From: \"root example.org\" <e@i>\n" },
 		{ "bad template", "%d@x y", NULL, "From: a\n", "From: a@example.org\n" },
+		{ "bad template, named", "%d@x y", "Box", "From: A <a>\n",
+		  "From: A <a@example.org>\n" },
 		{ "two bad, one good", "e@i", NULL, "From: J Smith, Inc. <a@b>\n",
 		  "From: J Smith, Inc. <e@i>\n" },
 		{ "unclosed", NULL, NULL, "From: root (Cron Daemon\nX: y\n",
@@ -484,6 +486,68 @@ static void test_long_lines(void **state)
 	assert_int_equal(names, COMPOSE_MAILBOX_MAX - 9);
 }
 
+/* Adds n times c. */
+static void run_of(struct buf *b, char c, size_t n)
+{
+	while (n--)
+		buf_c(b, c);
+}
+
+/* Where the wire would cut a line of the header, it is folded: nothing becomes a field. */
+static void test_folded(void **state)
+{
+	static const struct {
+		const char *name, *front;
+		char pad;
+		size_t n;
+		const char *back, *want; /* what stands at the end of the field */
+	} rows[] = {
+		{ "just fits", "X: ", 'a', 994, "z", "az\n" },
+		{ "one over", "X: ", 'a', 995, "z", "a\n z\n" },
+		{ "a field behind the cut", "X: ", 'a', 995, "Evil: y", "a\n Evil: y\n" },
+		{ "at a blank", "X: ", 'a', 990, " Evil: y", "a\n Evil: y\n" },
+		{ "at a TAB", "X: ", 'a', 990, "\tEvil: y", "a\n\tEvil: y\n" },
+		{ "at the last blank", "X: ", 'a', 990, " b Evil: y", "a b\n Evil: y\n" },
+		{ "not in a character", "X: ", 'a', 994, "\xc3\xbc", "a\n \xc3\xbc\n" },
+		{ "tails for ever", "X: ", '\xbc', 1200, "", "\xbc\n" },
+		{ "blanks at the end", "X: a", ' ', 2000, "", "X: a" },
+		{ "blanks in front", "X:", ' ', 3000, "Evil: y", "\n Evil: y\n" },
+		{ "lone CR", "X: ", '\r', 995, "Evil: y", "\r\n Evil: y\n" },
+		{ "second line", "X: a\n ", 'a', 997, "Evil: y", "a\n Evil: y\n" },
+	};
+	struct compose_conf c = conf_plain();
+	struct envelope e = envelope_plain();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf in = BUF_INIT, got = BUF_INIT;
+		struct str rest, line;
+		struct head_field f;
+		size_t fields = 0;
+
+		buf_z(&in, REST "From: a@b\nTo: a@b\n");
+		buf_z(&in, rows[i].front);
+		run_of(&in, rows[i].pad, rows[i].n);
+		buf_z(&in, rows[i].back);
+		compose(&c, &e, buf_view(&in), &got);
+		rest = buf_view(&got);
+		while (head_next(&rest, &f)) {
+			fields++;
+			if (!str_eq(f.name, STR("X")))
+				continue;
+			if (!memmem(f.raw.p, f.raw.n, rows[i].want, strlen(rows[i].want)))
+				fail_msg("%s: got %.*s", rows[i].name, (int)f.raw.n,
+				         f.raw.p);
+			while (f.raw.n && str_cut(&f.raw, '\n', &line))
+				if (line.n > COMPOSE_LINE_MAX || !str_trim(line).n)
+					fail_msg("%s: a line of %zu", rows[i].name,
+					         line.n);
+		}
+		if (fields != 6 || !str_eq(rest, STR("\n")))
+			fail_msg("%s: %zu fields", rows[i].name, fields);
+	}
+}
+
 static void test_phrase(void **state)
 {
 	static const struct {
@@ -528,7 +592,7 @@ int main(void)
 		cmocka_unit_test(test_recipients), cmocka_unit_test(test_many_recipients),
 		cmocka_unit_test(test_received),   cmocka_unit_test(test_unchanged),
 		cmocka_unit_test(test_injection),  cmocka_unit_test(test_long_lines),
-		cmocka_unit_test(test_phrase),
+		cmocka_unit_test(test_phrase),     cmocka_unit_test(test_folded),
 	};
 
 	return cmocka_run_group_tests_name("compose", tests, NULL, NULL);

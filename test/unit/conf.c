@@ -245,6 +245,21 @@ static void several_errors(void **state)
 	assert_int_equal(lines, CONF_ERRORS_MAX);
 }
 
+/* As editors of Windows save it. */
+static void windows(void **state)
+{
+	_cleanup_buf_ struct buf err = BUF_INIT;
+	struct conf c;
+
+	(void)state;
+	if (load("\xef\xbb\xbf" H "\r\n# x\r\nport = 26\r\n}\r\n", &c, &err) < 0)
+		fail_msg("%s", err.p);
+	assert_int_equal(c.smarthost[0].port, 26);
+	conf_free(&c);
+	assert_int_equal(load("\xef\xbb\xbf\r\n\xef\xbb\xbf\r\n", &c, &err), -EINVAL);
+	assert_non_null(strstr(err.p, ":2: the character"));
+}
+
 static void two_lines(void **state)
 {
 	_cleanup_buf_ struct buf err = BUF_INIT;
@@ -570,6 +585,7 @@ int main(void)
 		cmocka_unit_test(all_keys),  cmocka_unit_test(secrets),
 		cmocka_unit_test(files),     cmocka_unit_test(names),
 		cmocka_unit_test(manual),    cmocka_unit_test(sample),
+		cmocka_unit_test(windows),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

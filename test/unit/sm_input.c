@@ -313,6 +313,8 @@ static void test_submit(void **state)
 		  D "Rarg@x\n\nTo: a\ntext\nBcc: c\n", 0 },
 		{ "bcc", "-i", "Bcc: b@x\nTo: a@x\n\nBcc: c@x\n",
 		  D "Rarg@x\n\nTo: a@x\n\nBcc: c@x\n", 0 },
+		{ "only bcc, then text", "-i", "Bcc: b@x\nFrom the cellar:\n",
+		  D "Rarg@x\n\n\nFrom the cellar:\n", 0 },
 		{ "CRLF and CR", "-i", "To: a\r\nBcc: b\r\n\r\nx\ry\r\r\n",
 		  D "Rarg@x\n\nTo: a\r\n\r\nx\ry\r\r\n", 0 },
 		{ "-t", "-it", "To: A <a@x>\nBcc: b@x\n\nbody\n",

@@ -175,11 +175,52 @@ static void test_all(void **state)
 	}
 }
 
+static void test_common(void **state)
+{
+	static const struct {
+		const char *text;
+		enum smtp_stage stage;
+		enum verdict_kind kind;
+		bool want;
+	} common[] = {
+		{ "553 5.7.1 not your address", STAGE_MAIL, FAILED, true },
+		{ "550 sender not owned", STAGE_MAIL, FAILED, true },
+		{ "451 4.1.8 try later", STAGE_MAIL, LATER, true },
+		{ "552 5.3.4 too big", STAGE_MAIL, FAILED, false },
+		{ "552 5.3.4 too big", STAGE_CONTENT, FAILED, false },
+		{ "553 5.6.7 no SMTPUTF8", STAGE_MAIL, FAILED, false },
+		{ "554 5.7.1 Relay access denied", STAGE_RCPT, FAILED, true },
+		{ "550 relay not permitted", STAGE_RCPT, FAILED, true },
+		{ "550 5.1.1 no such user", STAGE_RCPT, FAILED, false },
+		{ "550 5.1.1 relay says no such user", STAGE_RCPT, FAILED, false },
+		{ "550 no such user", STAGE_RCPT, FAILED, false },
+		{ "450 4.7.1 greylisted", STAGE_RCPT, LATER, false },
+		{ "554 5.7.1 spam", STAGE_CONTENT, FAILED, true },
+		{ "554 no", STAGE_DATA, FAILED, true },
+		{ "451 4.7.1 later", STAGE_CONTENT, LATER, false },
+		{ "250 2.0.0 ok", STAGE_MAIL, DONE, false },
+		{ "535 5.7.8 no", STAGE_MAIL, HOST, false },
+		{ "", STAGE_CONTENT, FAILED, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(common); i++) {
+		struct verdict v = { .kind = common[i].kind, .stage = common[i].stage };
+
+		buf_z(&v.text, common[i].text);
+		if (verdict_is_common(&v) != common[i].want)
+			fail_msg("%s at %s", common[i].text,
+			         smtp_stage_name(common[i].stage));
+		buf_free(&v.text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_all),
+		cmocka_unit_test(test_common),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
