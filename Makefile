@@ -19,10 +19,13 @@ B = build$(if $(SAN),-san)
 CC = gcc
 MUSL_CC = $(if $(SAN),,$(shell command -v musl-gcc))
 WERROR =
+# CLOCK_TEST=FILE: a build for tests whose clock is ahead by the seconds in that file.
+CLOCK_TEST =
 
 CPPFLAGS = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -DMAILCHUTE_VERSION='"$(VERSION)"' \
 	-DCONF_PATH='"$(sysconfdir)/mailchute/mailchute.conf"' -DSPOOL_PATH='"$(spooldir)"' \
-	-DLIBEXEC_PATH='"$(libexecdir)"' -DMAILCHUTE_USER='"$(MAILCHUTE_USER)"'
+	-DLIBEXEC_PATH='"$(libexecdir)"' -DMAILCHUTE_USER='"$(MAILCHUTE_USER)"' \
+	$(if $(CLOCK_TEST),-DCLOCK_TEST='"$(CLOCK_TEST)"')
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wformat=2 -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wswitch-enum \
 	-Wimplicit-fallthrough=5 $(if $(WERROR),-Werror)

@@ -1,5 +1,10 @@
 #include "base/clock.h"
 #include <time.h>
+#ifdef CLOCK_TEST
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 static int64_t now_ms(clockid_t which)
 {
@@ -14,9 +19,33 @@ int64_t clock_ms(void)
 	return now_ms(CLOCK_MONOTONIC);
 }
 
+#ifdef CLOCK_TEST
+/* A week passes in a second: the file is mapped once, since push cannot open it later. */
+int64_t clock_ahead(void)
+{
+	static const volatile int64_t *ahead;
+
+	if (!ahead) {
+		int fd = open(CLOCK_TEST, O_RDONLY | O_CLOEXEC);
+		void *p = mmap(NULL, sizeof(*ahead), PROT_READ, MAP_SHARED, fd, 0);
+
+		if (p == MAP_FAILED)
+			die_oom();
+		close(fd);
+		ahead = p;
+	}
+	return *ahead;
+}
+#else
+int64_t clock_ahead(void)
+{
+	return 0;
+}
+#endif
+
 int64_t clock_real_ms(void)
 {
-	return now_ms(CLOCK_REALTIME);
+	return now_ms(CLOCK_REALTIME) + clock_ahead() * 1000;
 }
 
 int64_t clock_real(void)

@@ -9,6 +9,9 @@
 int64_t clock_ms(void);   /* monotonic, milliseconds: for deadlines */
 int64_t clock_real(void); /* seconds since 1970: for queue times and dates */
 int64_t clock_real_ms(void);
+/* Seconds by which clock_real() is ahead of the kernel's clock: 0, but in a build for tests
+ * (CLOCK_TEST names a file with the number). */
+int64_t clock_ahead(void);
 /* Appends "Sun, 22 Nov 2026 01:46:00 +0000" (RFC 5322 3.3), always in UTC, no locale. */
 void clock_rfc5322(struct buf *b, int64_t seconds);
 /* Appends "5m", "4h", "5d" or seconds, in the largest unit that is exact. */

@@ -7,15 +7,16 @@
 
 enum { READ_AHEAD = 65536, NOTE_MAX = 64 << 20 };
 
-/* Reads on until there are at least `want` octets or the file ends. */
+/* Reads on, twice as far each time: what was read is parsed again. */
 static int read_on(struct message *m, bool *ret_end)
 {
-	ssize_t n = io_read(m->fd, buf_room(&m->text, READ_AHEAD), READ_AHEAD);
+	size_t want = m->text.n > READ_AHEAD ? m->text.n : READ_AHEAD;
+	ssize_t n = io_read(m->fd, buf_room(&m->text, want), want);
 
 	if (n < 0)
 		return (int)n;
 	m->text.n += (size_t)n;
-	*ret_end = n < READ_AHEAD;
+	*ret_end = (size_t)n < want;
 	return 0;
 }
 
