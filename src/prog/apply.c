@@ -39,8 +39,9 @@ bool job_take(struct job *j, const struct job_record *rec, int *fd)
 	return str_eq(rec->verb, STR("ok")) || str_eq(rec->verb, STR("end"));
 }
 
-static bool failed(const struct job *j, const char *what, int e)
+static bool failed(struct job *j, const char *what, int e)
 {
+	j->no_room = e == -ENOSPC || e == -EDQUOT || e == -EROFS;
 	log_line(LOG_LEVEL_ALERT, "spool-error id=%s what=%s why=\"%s\"", j->place.id.c,
 	         what, strerror(-e));
 	return false;
@@ -116,6 +117,7 @@ struct replay {
 	struct queue q;
 	int64_t now;
 	struct job job[ROUTE_JOBS_MAX]; /* those with an "s" and no end yet */
+	bool no_room;
 };
 
 static struct job *replay_job(struct replay *r, const struct job_record *rec)
@@ -156,8 +158,7 @@ static void possible_duplicate(const struct job *j, const char *why)
 	         why);
 }
 
-/* Does the note's new text say that this try ended in doubt? (note.h) */
-static bool in_doubt(const struct job *j)
+bool job_in_doubt(const struct job *j)
 {
 	struct str rest = buf_view(&j->lines), line;
 
@@ -180,7 +181,7 @@ static void replay_line(void *arg, struct str line)
 	j = replay_job(r, &rec);
 	if (!j || !job_take(j, &rec, &no_fd))
 		return;
-	doubt = in_doubt(j);
+	doubt = job_in_doubt(j);
 	if (!still_there(r, j))
 		goto out;
 	/* A new note is written whole or not at all, and then has more than the journal: the
@@ -200,6 +201,7 @@ static void replay_line(void *arg, struct str line)
 			possible_duplicate(j, "connection lost before the last reply");
 	}
 out:
+	r->no_room |= j->no_room;
 	job_clear(j);
 }
 
@@ -212,7 +214,7 @@ static int replay_open(struct replay *r, struct spool *s, const struct id *run)
 	return e < 0 ? e : queue_open(&r->q, s, route);
 }
 
-void journal_apply(struct spool *s, const struct id *run, int64_t now)
+bool journal_apply(struct spool *s, const struct id *run, int64_t now)
 {
 	struct replay r = { .s = s, .now = now };
 	int e = replay_open(&r, s, run);
@@ -220,14 +222,14 @@ void journal_apply(struct spool *s, const struct id *run, int64_t now)
 	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
 		r.job[i].dsn = -1;
 	if (e == -ENODATA)
-		return; /* its first line was cut: push never had it */
+		return true; /* its first line was cut: push never had it */
 	if (e == 0)
 		e = journal_read(s, run, replay_line, &r);
 	if (e < 0)
 		log_line(LOG_LEVEL_ALERT, "journal-error run=%s why=\"%s\"", run->c,
 		         strerror(-e));
 	if (!r.q.s)
-		return;
+		return true;
 	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
 		struct job *j = &r.job[i];
 
@@ -238,14 +240,17 @@ void journal_apply(struct spool *s, const struct id *run, int64_t now)
 	}
 	queue_sync(&r.q);
 	queue_close(&r.q);
+	return !r.no_room;
 }
 
-void journals_replay(struct spool *s, int64_t now)
+bool journals_replay(struct spool *s, int64_t now)
 {
 	struct id id;
 
 	while (journal_find(s, NULL, &id)) {
-		journal_apply(s, &id, now);
+		if (!journal_apply(s, &id, now))
+			return false;
 		journal_remove(s, &id);
 	}
+	return true;
 }

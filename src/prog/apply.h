@@ -18,10 +18,14 @@ bool job_take(struct job *j, const struct job_record *rec, int *fd);
  * (logged); the message stays as it was. */
 bool job_apply(struct job *j, struct queue *q, struct spool *s,
                const struct job_record *rec, int64_t now);
+/* Do the new lines of its note say that this try ended in doubt? (note.h) */
+bool job_in_doubt(const struct job *j);
 /* Applies what a journal holds that was not applied; logs possible duplicates. Messages
- * already settled are passed over. */
-void journal_apply(struct spool *s, const struct id *run, int64_t now);
-/* Applies and removes the journals that an earlier mailchuted left. */
-void journals_replay(struct spool *s, int64_t now);
+ * already settled are passed over. False: there was no room for a note; the journal must
+ * be kept, and be applied before anything is sent, or recipients get it twice. */
+bool journal_apply(struct spool *s, const struct id *run, int64_t now);
+/* Applies and removes the journals that an earlier mailchuted or push left. False: as with
+ * journal_apply(). */
+bool journals_replay(struct spool *s, int64_t now);
 
 #endif

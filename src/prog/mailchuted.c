@@ -12,6 +12,7 @@
 #include "prog/sched.h"
 #include "prog/who.h"
 #include "spool/adopt.h"
+#include "spool/journal.h"
 #include "spool/notefile.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -49,8 +50,11 @@ struct daemon {
 	int signals, timer;
 	bool scan;           /* in/drop may hold something */
 	int64_t scan_after;  /* monotonic ms: not before */
+	int64_t alert_after; /* monotonic ms: about a full disk */
 	int64_t sync_at;     /* monotonic ms, -1: nothing to sync */
 	int64_t rescan;      /* real seconds */
+	int64_t due_at;      /* what the timer was armed for, and when: real seconds */
+	int64_t armed_at;
 	int64_t leave_until; /* monotonic ms, 0: not leaving */
 	struct buf state;    /* as last written */
 	uint64_t junk[JUNK_REMEMBERED];
@@ -146,9 +150,11 @@ static void adopt(struct daemon *d)
 	n = spool_adopt(&d->spool, &ops, &more);
 	d->scan_after = now + (n < 0 ? ADOPT_RETRY_MS : more ? 0 : SCAN_EVERY_MS);
 	d->scan = more || n < 0;
-	if (n < 0)
+	if (n < 0 && now >= d->alert_after) {
+		d->alert_after = now + ADOPT_RETRY_MS;
 		log_line(LOG_LEVEL_ALERT, "adoption-stopped why=\"%s\" retry=%ds",
 		         strerror(-n), ADOPT_RETRY_MS / 1000);
+	}
 	if (n != 0)
 		route_news(&d->route);
 }
@@ -234,7 +240,9 @@ static void arm(struct daemon *d, int64_t now)
 
 	if (next < 0 || d->rescan < next)
 		next = d->rescan;
-	it.it_value.tv_sec = (time_t)(next > now ? next : now);
+	d->due_at = next;
+	d->armed_at = now;
+	it.it_value.tv_sec = (time_t)((next > now ? next : now) - clock_ahead());
 	it.it_value.tv_nsec = 1000000;
 	timerfd_settime(d->timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &it, NULL);
 }
@@ -256,8 +264,11 @@ static int sleep_ms(const struct daemon *d)
 
 static void wait_and_hear(struct daemon *d)
 {
+	/* While a scan is about to begin there is nothing to learn from the FIFO, which
+	 * anybody can fill as fast as it is read. */
+	bool awake = d->scan && d->scan_after <= clock_ms() + SCAN_EVERY_MS;
 	struct pollfd p[] = { { .fd = d->signals, .events = POLLIN },
-		              { .fd = d->spool.wake, .events = POLLIN },
+		              { .fd = awake ? -1 : d->spool.wake, .events = POLLIN },
 		              { .fd = d->timer, .events = POLLIN },
 		              { .fd = d->route.sock, .events = POLLIN } };
 	uint64_t ticks;
@@ -271,17 +282,20 @@ static void wait_and_hear(struct daemon *d)
 	if (p[1].revents) {
 		if (spool_wake_drain(&d->spool))
 			route_try_now(&d->route, now, false);
+		/* Also after a full disk: what is new may be small enough. */
 		d->scan = true;
+		if (d->scan_after > clock_ms() + SCAN_EVERY_MS)
+			d->scan_after = clock_ms() + SCAN_EVERY_MS;
 	}
 	if (p[2].revents) {
 		(void)!read(d->timer, &ticks, sizeof(ticks));
-		route_due(&d->route);
 	}
 	if (p[3].revents && d->route.sock >= 0)
 		route_hear(&d->route, &d->sched, now);
 	if (now >= d->rescan || d->rescan > now + RESCAN_EVERY) {
 		d->rescan = now + RESCAN_EVERY;
 		d->scan = true;
+		spool_sweep(&d->spool, now);
 		if (d->junk_n == JUNK_REMEMBERED)
 			d->junk_n = 0;
 	}
@@ -294,6 +308,10 @@ static void serve(struct daemon *d)
 
 		if (!d->sched.leaving)
 			adopt(d);
+		/* Its time has come; or the clock was set back, and times far ahead are
+		 * not to be believed. */
+		if (now >= d->due_at || now < d->armed_at)
+			route_due(&d->route);
 		route_work(&d->route, &d->sched, now);
 		sync_removals(d);
 		state_save(d);
@@ -430,6 +448,7 @@ static int begin(struct daemon *d)
 {
 	int64_t now = clock_real();
 	int e = spool_begin(d);
+	struct id run;
 
 	if (e)
 		return e;
@@ -440,6 +459,8 @@ static int begin(struct daemon *d)
 	derived_recover(&d->spool);
 	/* Before the routes: a journal speaks of the folders as they were. */
 	journals_replay(&d->spool, now);
+	run = spool_new_id(&d->spool);
+	journal_spare(&d->spool, &run);
 	e = route_open(&d->route, &d->sched, &d->conf.smarthost[0]);
 	if (e < 0) {
 		log_line(LOG_LEVEL_ALERT, "spool %s/queue/%s: %s", d->spool_path,

@@ -9,7 +9,12 @@
 
 #define NO_SENDER "it has no sender to return it to"
 
-enum { MIN_TRIES = 3, PACKET_FILL = 32768 };
+enum {
+	MIN_TRIES = 3,
+	PACKET_FILL = 32768,
+	ASIDE = 64, /* seconds that neighbours go before what met trouble of the host */
+	DOUBTS_MAX = 10,
+};
 
 static void send_text(struct reporter *r, struct str text, const int *fds, size_t n)
 {
@@ -20,7 +25,7 @@ static void send_text(struct reporter *r, struct str text, const int *fds, size_
 static void journal(struct reporter *r, struct str text)
 {
 	if (io_write(r->journal, text.p, text.n) < 0)
-		r->broken = true;
+		r->full = true;
 }
 
 void report_line(struct reporter *r, const char *fmt, ...)
@@ -82,6 +87,7 @@ struct outcome {
 	size_t failed_n; /* recipients that failed for good in this try */
 	size_t notify_n; /* of them, those whose failure the sender wants to know */
 	size_t done, later, doubt, left;
+	bool met; /* the host's trouble began with this message, not before it */
 	bool expired;
 	bool dsn; /* there is a failure, and a sender who wants to know of it */
 };
@@ -172,6 +178,16 @@ static void add_failed(struct outcome *o, size_t i)
 		                                      .text = buf_view(&o->of[i]->text) };
 }
 
+/* A host that loses its last reply every time may have taken the message every time. */
+static int64_t doubt_wait(const struct reporter *r, const struct message *m)
+{
+	int64_t wait = r->host->retry;
+
+	for (unsigned i = 0; i < m->note.doubts && i < DOUBTS_MAX; i++)
+		wait = wait < r->host->retry_max ? wait * 2 : wait;
+	return wait < r->host->retry_max ? wait : r->host->retry_max;
+}
+
 static void one_rcpt(struct reporter *r, struct outcome *o, size_t i, int64_t backoff)
 {
 	const struct verdict *v = o->of[i];
@@ -192,12 +208,13 @@ static void one_rcpt(struct reporter *r, struct outcome *o, size_t i, int64_t ba
 		break;
 	case VERDICT_DOUBT:
 		o->doubt++;
-		log_rcpt(r, o, i, "possible-duplicate", r->host->retry);
+		log_rcpt(r, o, i, "possible-duplicate", doubt_wait(r, o->m));
 		return;
 	case VERDICT_HOST:
 	case VERDICT_RECONNECT:
 	case VERDICT_REST:
 		o->left++;
+		o->met |= v->stage >= STAGE_MAIL;
 		return;
 	}
 	if (s == NOTE_LATER) {
@@ -287,14 +304,15 @@ static void send_dsn(struct reporter *r, struct outcome *o)
 /* What becomes of the message: the last record. */
 static void print_end(const struct reporter *r, struct outcome *o, int64_t backoff)
 {
-	int64_t due = o->now - 64;
+	/* At once, but behind its neighbours: the trouble may be with this message alone. */
+	int64_t due = r->others ? o->now + ASIDE : o->now - ASIDE;
 
 	prefix(&o->up, "end", &o->m->id, o->m->due);
 	prefix(&o->file, "end", &o->m->id, o->m->due);
 	if (o->later)
 		due = o->now + backoff;
 	else if (o->doubt)
-		due = o->now + r->host->retry;
+		due = o->now + doubt_wait(r, o->m);
 	if (o->later + o->doubt + o->left)
 		buf_fmt(&o->up, "later %lld\n", (long long)due);
 	else if (o->failed_n && o->m->note.plan.sender[0] == '\0')
@@ -354,8 +372,17 @@ static void outcome_run(struct reporter *r, struct outcome *o)
 	for (size_t i = 0; i < n->plan.rcpts; i++)
 		if (o->of[i])
 			one_rcpt(r, o, i, backoff);
-	if (o->done + o->later + o->failed_n + o->doubt == 0)
-		return; /* nothing of it was decided: it was not tried */
+	if (o->done + o->later + o->failed_n + o->doubt == 0) {
+		/* Nothing of it was decided: no note, its clock stands. */
+		buf_reset(&o->up);
+		buf_reset(&o->file);
+		if (!o->met || r->broken)
+			return; /* not tried, or stopped since mailchuted is gone */
+		print_end(r, o, backoff);
+		journal(r, buf_view(&o->file));
+		send_lines(r, buf_view(&o->up));
+		return;
+	}
 	if (!o->m->noted && o->done == n->plan.rcpts) {
 		buf_reset(&o->up);
 		report_accepted(r, o);

@@ -12,12 +12,15 @@ struct reporter {
 	const struct smarthost *host;
 	const struct compose_conf *compose;
 	const char *remote; /* name of the host we talk to */
-	bool broken; /* mailchuted is gone, or the journal cannot be written: stop */
+	bool broken;        /* mailchuted is gone: stop */
+	bool
+	    full; /* the journal cannot be written: say what came of this message, stop */
+	bool others; /* messages wait behind this one */
 };
 
 /* One record that concerns no message: "host", "up", "log". text is escaped by the caller. */
 void report_line(struct reporter *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Before the last octets go out. */
+/* Before the last octets go out; when it sets full they must not. */
 void report_commit(struct reporter *r, const struct message *m);
 /* A message whose note settles every recipient: a crash came before it was removed. */
 void report_settled(struct reporter *r, const struct message *m);

@@ -86,7 +86,6 @@ static void route_up(struct route *r, struct str facts)
 {
 	log_line(r->step ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "host-up route=%s %.*s",
 	         r->queue.route, (int)facts.n, facts.p);
-	r->step = 0;
 	buf_reset(&r->why);
 }
 
@@ -99,8 +98,17 @@ static struct job *job_of(struct route *r, const struct job_record *rec)
 	return NULL;
 }
 
-static void job_settled(struct route *r, struct job *j)
+/* Did this outcome show that the host takes mail? Not one in doubt, nor one put aside. */
+static bool tells_of_host(const struct job *j, const struct job_record *rec)
 {
+	return !str_eq(rec->verb, STR("end")) || !str_starts(rec->rest, STR("later")) ||
+	       (j->lines.n && !job_in_doubt(j));
+}
+
+static void job_settled(struct route *r, struct job *j, const struct job_record *rec)
+{
+	if (tells_of_host(j, rec))
+		r->step = 0;
 	job_clear(j);
 	r->in_hand--;
 	r->settled++;
@@ -153,7 +161,7 @@ static void hear_line(struct route *r, const struct sched *s, struct str line, i
 			return;
 		if (j->dsn >= 0)
 			queue_news(&r->queue); /* the DSN is in queue/new */
-		job_settled(r, j);
+		job_settled(r, j, &rec);
 	}
 }
 
@@ -198,12 +206,12 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 		queue_put_aside(&r->queue, &only->place, s->spool->bad);
 		r->crashes = 0;
 	}
-	journal_apply(s->spool, &r->journal, now);
+	if (journal_apply(s->spool, &r->journal, now))
+		journal_remove(s->spool, &r->journal);
 	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
 		job_clear(&r->job[i]);
 	r->in_hand = 0;
 	queue_sync(&r->queue);
-	journal_remove(s->spool, &r->journal);
 	if (r->state == ROUTE_AT_WORK) {
 		r->state = ROUTE_READY;
 		if (status != 0)
@@ -300,7 +308,8 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 			return;
 		r->renamed = false;
 	}
-	if (r->state == ROUTE_DOWN && now >= r->next_try) {
+	/* The same after the clock was set back, as route_next() has it. */
+	if (r->state == ROUTE_DOWN && route_next(r, now) <= now) {
 		r->state = ROUTE_READY;
 		queue_rewind(&r->queue, false);
 	}
@@ -328,10 +337,21 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 		queue_idle(&r->queue);
 }
 
+/* Was a message what the trouble came with? Then another one may pass. */
+static bool met_message(const struct route *r)
+{
+	struct str why = buf_view(&r->why);
+
+	return str_starts(why, STR("MAIL ")) || str_starts(why, STR("RCPT ")) ||
+	       str_starts(why, STR("DATA ")) || str_starts(why, STR("content "));
+}
+
 void route_news(struct route *r)
 {
 	if (r->state != ROUTE_DOWN)
 		queue_news(&r->queue);
+	else if (met_message(r) && r->next_try > r->last_try + POKE_EVERY)
+		r->next_try = r->last_try + POKE_EVERY;
 }
 
 void route_try_now(struct route *r, int64_t now, bool all)

@@ -23,6 +23,7 @@ enum route_state {
 struct job {
 	struct place place;
 	bool used, noted;
+	bool no_room;     /* for its note: to be applied again */
 	bool plan;        /* lines begin a new note */
 	struct buf lines; /* for the note */
 	int dsn;          /* a drop, or -1 */

@@ -1,6 +1,8 @@
 #include "prog/start.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "prog/apply.h"
 #include "spool/journal.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -76,6 +78,9 @@ int push_start(struct route *r, const struct sched *s)
 	_cleanup_fd_ int journal = -1, conf = -1;
 	int e = 0;
 
+	/* What an earlier push said and a full disk did not let become true. */
+	if (!journals_replay(s->spool, clock_real()))
+		return -ENOSPC;
 	r->journal = spool_new_id(s->spool);
 	r->stopping = false;
 	journal = journal_create(s->spool, &r->journal, r->queue.route);

@@ -5,35 +5,74 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { COPY_BLOCK = 32768 };
+enum {
+	COPY_BLOCK = 32768,
+	COPY_SLACK =
+	    8192, /* of space beside a copy: attested lines, a part of the folder */
+};
 
 /* One drop on its way through a batch. */
 struct taking {
 	struct adopted a;
 	int copy; /* descriptor of queue/new/t.<id>, not yet synced */
 	struct buf login;
-	bool gone; /* the drop is removed: it is adopted */
+	bool gone;   /* the drop is removed: it is adopted */
+	bool closed; /* to us, or no file: it is not to be had */
 };
 
+/* What may be copied in one batch. A file that is one hole needs no space of its owner's,
+ * and one that does not fit must not keep those waiting that do. */
+struct room {
+	int64_t left, disk; /* octets */
+	bool short_of;      /* something was passed over */
+};
+
+static void room_look(const struct spool *s, struct room *r)
+{
+	struct statvfs v;
+
+	*r = (struct room){ .left = INT64_MAX, .disk = INT64_MAX };
+	if (fstatvfs(s->new, &v) < 0 || v.f_blocks == 0)
+		return; /* a tmpfs without limit */
+	r->left = (int64_t)(v.f_bavail * v.f_frsize);
+	r->disk = (int64_t)(v.f_blocks * v.f_frsize);
+}
+
+static bool room_for(struct room *r, int64_t size)
+{
+	if (size > r->left - COPY_SLACK) {
+		r->short_of = true;
+		return false;
+	}
+	r->left -= size + COPY_SLACK;
+	return true;
+}
+
 /* Is this name in in/drop a message that can be taken? */
-static bool drop_ok(struct spool *s, const struct adopt_ops *ops, const char *name)
+static bool drop_ok(struct spool *s, const struct adopt_ops *ops, const char *name,
+                    struct room *room)
 {
 	const char *why = NULL;
 	struct stat st;
 
-	if (fstatat(s->drop, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(ops ? s->drop : s->taken, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return false;
+	if (!ops)
+		return room_for(room, st.st_size);
 	if (!S_ISREG(st.st_mode))
 		why = "not a regular file";
 	else if (st.st_uid != geteuid() && !(st.st_mode & S_IRGRP))
 		why = "not readable by the group";
 	else if (st.st_uid != geteuid() && st.st_gid != getegid())
 		why = "not of the spool's group";
+	else if (st.st_size > room->disk)
+		why = "larger than the disk";
 	if (why)
 		ops->junk(ops->arg, name, st.st_uid, why);
-	return !why;
+	return !why && room_for(room, st.st_size);
 }
 
 /* Moves one drop where its owner cannot reach it. After the clock was set back an id could
@@ -86,11 +125,16 @@ static int taken_copy(struct spool *s, const struct adopt_ops *ops, struct takin
 	if (in < 0 && errno == EPERM)
 		in = openat(s->taken, t->a.id.c,
 		            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (in < 0)
+	if (in < 0) {
+		/* Its mode or an ACL, what it was swapped for, or a lease that its owner holds. */
+		t->closed = errno == EACCES || errno == ELOOP || errno == ENXIO ||
+		            errno == EAGAIN;
 		return -errno;
+	}
 	if (fstat(in, &st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode))
+	t->closed = !S_ISREG(st.st_mode);
+	if (t->closed)
 		return -EINVAL;
 	t->a.uid = st.st_uid;
 	ops->who(ops->arg, st.st_uid, &t->login, &name);
@@ -164,10 +208,10 @@ static int name_cmp(const void *a, const void *b)
 	return id_cmp(a, b);
 }
 
-/* Reads at most max ids of taken/ or (with ops) of in/drop, there passing over what is no
- * message; sorted by age; *ret_more when there were others. */
+/* Reads at most ADOPT_BATCH ids of taken/ or (with ops) of in/drop, passing over what is no
+ * message or does not fit; sorted by age; *ret_more when there were others. */
 static size_t names_read(struct spool *s, const struct adopt_ops *ops, struct id *ids,
-                         size_t max, bool *ret_more)
+                         struct room *room, bool *ret_more)
 {
 	int fd =
 	    openat(ops ? s->drop : s->taken, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -181,17 +225,32 @@ static size_t names_read(struct spool *s, const struct adopt_ops *ops, struct id
 		return 0;
 	}
 	while ((e = readdir(d))) {
-		if (!id_ok(e->d_name) || (ops && !drop_ok(s, ops, e->d_name)))
+		if (!id_ok(e->d_name))
 			continue;
-		if (n == max) {
+		if (n == ADOPT_BATCH) {
 			*ret_more = true;
 			break;
 		}
+		if (!drop_ok(s, ops, e->d_name, room))
+			continue;
 		id_from(str_z(e->d_name), &ids[n++]);
 	}
 	closedir(d);
 	qsort(ids, n, sizeof(*ids), name_cmp);
 	return n;
+}
+
+/* A drop that turned out to be none, while we looked: back to where its owner sees it, under
+ * a name that is not looked at again. */
+static void taken_refuse(struct spool *s, const struct adopt_ops *ops,
+                         const struct id *id)
+{
+	char name[ID_LEN + 3];
+
+	snprintf(name, sizeof(name), "x.%s", id->c);
+	if (io_rename_new(s->taken, id->c, s->drop, name) < 0)
+		unlinkat(s->taken, id->c, 0);
+	ops->junk(ops->arg, name, 0, "changed or closed while it was taken");
 }
 
 /* Takes the names of one folder into the batch. Gives up a name that is no message any
@@ -201,10 +260,16 @@ static int batch_fill(struct spool *s, const struct adopt_ops *ops, bool leftove
                       struct taking *batch, size_t *n, bool *ret_more)
 {
 	struct id ids[ADOPT_BATCH];
-	size_t names = names_read(s, leftovers ? NULL : ops, ids, ADOPT_BATCH, ret_more);
+	struct room room;
+	size_t names;
 	int refused = 0;
 
-	for (size_t i = 0; i < names && *n < ADOPT_BATCH; i++) {
+	room_look(s, &room);
+	names = names_read(s, leftovers ? NULL : ops, ids, &room, ret_more);
+	/* There is room again when this batch has given back its drops. */
+	*ret_more |= room.short_of && names;
+	s->taken_left |= leftovers && room.short_of;
+	for (size_t i = 0; i < names; i++) {
 		struct taking *t = &batch[*n];
 		int e = 0;
 
@@ -227,14 +292,12 @@ static int batch_fill(struct spool *s, const struct adopt_ops *ops, bool leftove
 		}
 		taken_withdraw(s, t);
 		buf_free(&t->login);
-		if (e != -EINVAL && e != -ELOOP && e != -ENXIO && e != -EACCES)
+		if (!t->closed)
 			return e;
-		/* Swapped or closed to us while we looked: back to where its owner sees
-		 * it. */
-		ops->junk(ops->arg, t->a.id.c, 0, "changed while it was taken");
-		if (io_rename_new(s->taken, t->a.id.c, s->drop, t->a.id.c) < 0)
-			unlinkat(s->taken, t->a.id.c, 0);
+		taken_refuse(s, ops, &t->a.id);
 	}
+	if (names == 0 && room.short_of)
+		return -ENOSPC;
 	return *n ? 0 : refused;
 }
 
@@ -264,9 +327,15 @@ int spool_adopt(struct spool *s, const struct adopt_ops *ops, bool *ret_more)
 	int e, done;
 
 	s->taken_left = false;
-	e = batch_fill(s, ops, left, batch, &n, &more);
+	e = left ? batch_fill(s, ops, true, batch, &n, &more) : 0;
 	if (left && more)
 		s->taken_left = true;
+	/* What is left over and does not fit keeps nothing waiting. */
+	if (!left || (n == 0 && (e == -ENOSPC || e == -EDQUOT))) {
+		int r = batch_fill(s, ops, false, batch, &n, &more);
+
+		e = r < 0 || n == 0 ? (r < 0 ? r : e) : 0;
+	}
 	done = n ? batch_commit(s, ops, batch, n) : 0;
 	for (size_t i = 0; i < n; i++)
 		buf_free(&batch[i].login);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,6 +18,9 @@ enum {
 	TRIES = 16, /* names tried when one is taken */
 	PATH_LENGTH_MAX = 4000,
 	TEMP_LEN = 2 + ID_LEN,
+	SLACK_OCTETS = 128 * 1024, /* free beside a copy: notes, journals, folders */
+	SLACK_PART = 64,           /* of the disk, when that is less */
+	SLACK_INODES = 16,
 };
 
 struct temp_name {
@@ -130,6 +134,8 @@ int drop_write(struct drop *d, const void *p, size_t n)
 
 	if (e < 0)
 		d->failed = true;
+	else
+		d->size += n;
 	return e;
 }
 
@@ -192,6 +198,24 @@ static int wake(int dir, const char *path, char what)
 	return fd;
 }
 
+/* mailchuted copies every drop once. Where the last one taken fits a second time, a full disk
+ * drains: when those that came later are gone, this holds for the one before too. */
+static int room_for_copy(const struct drop *d)
+{
+	uint64_t slack = SLACK_OCTETS, disk;
+	struct statvfs v;
+
+	if (fstatvfs(d->fd, &v) < 0 || v.f_blocks == 0)
+		return 0; /* unknown, or without limit */
+	disk = (uint64_t)v.f_blocks * v.f_frsize;
+	if (slack > disk / SLACK_PART)
+		slack = disk / SLACK_PART;
+	if ((v.f_files && v.f_favail < SLACK_INODES) ||
+	    (uint64_t)v.f_bavail * v.f_frsize < d->size + slack)
+		return -ENOSPC;
+	return 0;
+}
+
 int drop_commit(struct drop *d)
 {
 	sigset_t all;
@@ -201,6 +225,9 @@ int drop_commit(struct drop *d)
 		e = -EIO;
 	else if (fsync(d->fd) < 0)
 		e = -errno;
+	/* Behind the sync: only then delayed allocation has taken its share. */
+	if (e == 0)
+		e = room_for_copy(d);
 	if (e < 0) {
 		drop_abort(d);
 		return e;

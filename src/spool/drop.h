@@ -15,6 +15,7 @@ struct drop {
 	int fd;         /* the file being written, "t.<temp>" */
 	struct id temp; /* empty: there is no such file (any more) */
 	struct id id;   /* the message's, final once drop_commit() returned 0 */
+	uint64_t size;  /* octets written */
 	bool failed;    /* a write failed: drop_commit() will refuse */
 };
 #define DROP_INIT                   \

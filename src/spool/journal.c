@@ -5,13 +5,20 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+/* Of a journal that ended there remains its file, empty, with this much space: on a full disk
+ * messages can still go out, which is what makes room. */
+enum { SPARE_OCTETS = 65536 };
+#define SPARE_NAME "spare"
 #define FIRST_LINE STR("mailchute-run 1 ")
 
 int journal_create(struct spool *s, const struct id *run, const char *route)
 {
 	_cleanup_buf_ struct buf head = BUF_INIT;
+	bool spare = io_rename_new(s->run, SPARE_NAME, s->run, run->c) == 0;
 	int e, fd = openat(s->run, run->c,
-	                   O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+	                   O_WRONLY | O_CREAT | (spare ? 0 : O_EXCL) | O_APPEND |
+	                       O_NOFOLLOW | O_CLOEXEC,
+	                   0600);
 
 	if (fd < 0)
 		return -errno;
@@ -105,7 +112,24 @@ int journal_route(struct spool *s, const struct id *run,
 
 void journal_remove(struct spool *s, const struct id *run)
 {
-	unlinkat(s->run, run->c, 0);
+	_cleanup_fd_ int fd =
+	    openat(s->run, run->c, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, SPARE_OCTETS) < 0 ||
+	    renameat(s->run, run->c, s->run, SPARE_NAME) < 0)
+		unlinkat(s->run, run->c, 0);
+}
+
+void journal_spare(struct spool *s, const struct id *run)
+{
+	int fd = faccessat(s->run, SPARE_NAME, F_OK, 0) == 0
+	             ? -1
+	             : journal_create(s, run, SPARE_NAME);
+
+	if (fd < 0)
+		return;
+	close(fd);
+	journal_remove(s, run);
 }
 
 bool journal_find(struct spool *s, const struct id * not, struct id *ret)

@@ -22,7 +22,10 @@ int journal_read(struct spool *s, const struct id *run,
  * so no push ever had this journal; -EBADMSG: unknown version; -errno. */
 int journal_route(struct spool *s, const struct id *run,
                   char route[static QUEUE_ROUTE_MAX + 1]);
+/* Its file and some space are kept for the next one ("spare"). */
 void journal_remove(struct spool *s, const struct id *run);
+/* Makes the spare where there is none; run: a new id. Best effort. */
+void journal_spare(struct spool *s, const struct id *run);
 /* The oldest journal that is not `not` (may be NULL). False: none. */
 bool journal_find(struct spool *s, const struct id * not, struct id *ret);
 

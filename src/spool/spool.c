@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WRITER_DEAD_AFTER = 36 * 3600 };
+enum { WRITER_DEAD_AFTER = 36 * 3600, WAKE_READS = 128 /* all that a pipe holds */ };
 
 static const struct folder {
 	const char *path;
@@ -136,7 +136,9 @@ bool spool_wake_drain(struct spool *s)
 	bool now = false;
 	ssize_t n;
 
-	while ((n = read(s->wake, bytes, sizeof(bytes))) > 0)
+	/* Anybody may write here, as fast as we read: what comes meanwhile is for next time. */
+	for (int i = 0; i < WAKE_READS && (n = read(s->wake, bytes, sizeof(bytes))) > 0;
+	     i++)
 		now |= memchr(bytes, 'q', (size_t)n) != NULL;
 	return now;
 }

@@ -45,6 +45,26 @@ static void state_line(void **state)
 	free(h.name);
 }
 
+/* A clock that is set back by years must neither stop a route that is down nor make its timer
+ * ring for ever. */
+static void clock_back(void **state)
+{
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
+	struct sched s = { .spool = &b->s };
+	struct route r;
+
+	assert_int_equal(route_open(&r, &s, &h), 0);
+	route_state_take(&r, STR("down hub 1800000000 1800000160 5 x"), 1800000100);
+	route_work(&r, &s, 1800000101);
+	assert_int_equal(r.state, ROUTE_DOWN);
+	route_work(&r, &s, 1500000000);
+	assert_int_equal(r.state, ROUTE_READY);
+	assert_int_equal(route_next(&r, 1500000000), -1);
+	route_close(&r);
+	free(h.name);
+}
+
 static void golden(void **state)
 {
 	struct bed *b = *state;
@@ -73,6 +93,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(state_line, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(clock_back, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(golden, bed_setup, bed_teardown),
 	};
 
