@@ -52,7 +52,7 @@ p = $(addprefix src/prog/,$(addsuffix .c,$(1)))
 # What each program is made of; --gc-sections drops what it does not use.
 sendmail_SRC = $(call p,sendmail sm_args sm_input) src/base/str.c src/base/io.c src/base/clock.c \
 	src/mail/addr.c src/mail/head.c src/mail/envelope.c src/spool/id.c src/spool/drop.c
-mailchuted_SRC = $(call p,mailchuted sched apply start child who job) $(BASE) $(SPOOL) \
+mailchuted_SRC = $(call p,mailchuted sched breaker apply start child who job) $(BASE) $(SPOOL) \
 	$(filter-out %/conf_load.c,$(CONF)) $(MAIL)
 look_SRC = $(call p,look) $(BASE) $(MAIL) $(CONF)
 push_SRC = $(call p,push message report resolve child fence job) $(BASE) $(MAIL) $(SMTP) $(CONF) \
@@ -115,7 +115,7 @@ $(B)/musl/%.o: src/%.c $(B)/.flags
 
 # Unit tests: test/unit/NAME.c, one a module, each a program of its own.
 UNIT = $(patsubst test/unit/%.c,$(B)/unit/%,$(wildcard test/unit/*.c))
-LIB_OBJ = $(call obj,$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(CONF) $(wildcard src/prog/sm_*.c) $(call p,job apply child who sched start))
+LIB_OBJ = $(call obj,$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(CONF) $(wildcard src/prog/sm_*.c) $(call p,job apply child who sched breaker start))
 $(B)/lib.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 $(B)/unit/%: test/unit/%.c $(B)/lib.a

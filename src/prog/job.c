@@ -84,7 +84,10 @@ static bool due_parse(struct str s, uint32_t *ret)
 
 bool job_parse(struct str line, struct job_record *ret)
 {
-	static const char *const with_id[] = { "job", "s", "ok", "p", "n", "dsn", "end" };
+	static const char *const with_id[] = { "job", "s",   "ok",  "p",
+		                               "n",   "dsn", "end", "refused" };
+	static const char *const without_id[] = { "host", "up",   "log",  "secret",
+		                                  "stop", "halt", "good", "known" };
 	struct str part;
 
 	*ret = (struct job_record){ .verb = STR_NONE };
@@ -102,7 +105,8 @@ bool job_parse(struct str line, struct job_record *ret)
 		ret->rest = line.p ? line : STR("");
 		return true;
 	}
-	return str_eq(ret->verb, STR("host")) || str_eq(ret->verb, STR("up")) ||
-	       str_eq(ret->verb, STR("log")) || str_eq(ret->verb, STR("secret")) ||
-	       str_eq(ret->verb, STR("stop"));
+	for (size_t i = 0; i < ARRAY_LEN(without_id); i++)
+		if (str_eq(ret->verb, str_z(without_id[i])))
+			return true;
+	return false;
 }

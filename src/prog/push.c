@@ -20,6 +20,7 @@
 
 enum {
 	LINGER_MS = 5000,
+	SECOND_LOOK = 3600, /* seconds after which the same refusal is final */
 	QUEUED_MAX = 64,
 	CONF_MAX = 16 << 20,
 	BARREN_MAX = 2, /* connections in a row that settled nothing */
@@ -45,6 +46,8 @@ struct push {
 	struct queued queued[QUEUED_MAX];
 	size_t queued_n;
 	bool stop;        /* no more jobs */
+	bool halt;        /* leave what is in hand */
+	int64_t accepted; /* when the host last accepted something, 0: not known */
 	bool host_told;   /* "host" was sent: leave */
 	unsigned barren;  /* connections that settled nothing */
 	unsigned settled; /* messages settled on this connection */
@@ -87,6 +90,17 @@ static void take_secret(struct push *p, int fd)
 	p->cc.password = buf_view(&p->password);
 }
 
+static void take_known(struct push *p, struct str rest)
+{
+	struct str time = STR("");
+	uint64_t t;
+
+	str_cut(&rest, ' ', &time);
+	if (str_u64(time, &t))
+		p->accepted = (int64_t)t;
+	p->report.probing = rest.p && str_eq(rest, STR("1"));
+}
+
 static void take_packet(struct push *p, struct str text, int fds[static JOB_FDS_MAX])
 {
 	struct job_record rec;
@@ -98,6 +112,10 @@ static void take_packet(struct push *p, struct str text, int fds[static JOB_FDS_
 		take_secret(p, fds[0]);
 	} else if (str_eq(rec.verb, STR("stop"))) {
 		p->stop = true;
+	} else if (str_eq(rec.verb, STR("halt"))) {
+		p->halt = true;
+	} else if (str_eq(rec.verb, STR("known"))) {
+		take_known(p, rec.rest);
 	} else if (str_eq(rec.verb, STR("job")) && p->queued_n < QUEUED_MAX &&
 	           fds[0] >= 0) {
 		rec.rest = rec.verb = STR("");
@@ -311,6 +329,42 @@ static bool refuse_size(const struct push *p, const struct message *m,
 	return true;
 }
 
+/* Has this recipient been refused so before, and is it sure by now that it is its own
+ * fault? (breaker.h) */
+static bool is_own_fault(const struct push *p, const struct message *m, size_t i,
+                         int64_t now)
+{
+	const struct note_rcpt *before = &m->note.rcpt[i];
+
+	if (p->report.probing || before->state != NOTE_LATER || before->code < 500)
+		return false;
+	return p->accepted > before->time || now - m->note.first_trouble >= SECOND_LOOK;
+}
+
+/* A refusal that any message could have got is not final at first. */
+static void suspend(struct push *p, const struct message *m, struct verdict *const *of)
+{
+	size_t n = m->note.plan.rcpts, done = 0, at = n;
+	int64_t now = clock_real();
+
+	for (size_t i = 0; i < n; i++) {
+		done += of[i] && of[i]->kind == VERDICT_DONE;
+		if (of[i] && verdict_is_common(of[i]))
+			at = i;
+	}
+	if (done) {
+		p->accepted = now;
+		report_line(&p->report, "good");
+	}
+	if (done || at == n)
+		return;
+	report_refused(&p->report, m, of[at]);
+	for (size_t i = 0; i < n; i++)
+		if (of[i] && of[i]->kind == VERDICT_FAILED && verdict_is_common(of[i]) &&
+		    !is_own_fault(p, m, i, now))
+			of[i]->kind = VERDICT_LATER;
+}
+
 static void work_on(struct push *p, struct message *m)
 {
 	size_t n = m->note.plan.rcpts;
@@ -328,6 +382,7 @@ static void work_on(struct push *p, struct message *m)
 	}
 	if (!refuse_size(p, m, of))
 		deliver(p, m, of);
+	suspend(p, m, of);
 	hear(p, 0);
 	p->report.others = p->queued_n > 0;
 	report_outcome(&p->report, m, of, clock_real());
@@ -360,9 +415,9 @@ static void work(struct push *p)
 
 static void serve(struct push *p)
 {
-	while (!p->report.broken && !p->report.full && !p->host_told) {
+	while (!p->report.broken && !p->report.full && !p->host_told && !p->halt) {
 		hear(p, p->queued_n || p->stop ? 0 : LINGER_MS);
-		if (p->report.broken || p->queued_n == 0)
+		if (p->report.broken || p->halt || p->queued_n == 0)
 			break;
 		work(p);
 	}

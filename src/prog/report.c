@@ -54,6 +54,17 @@ void report_commit(struct reporter *r, const struct message *m)
 	journal(r, buf_view(&b));
 }
 
+void report_refused(struct reporter *r, const struct message *m, const struct verdict *v)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	prefix(&b, "refused", &m->id, m->due);
+	buf_fmt(&b, "%s %d ", smtp_stage_name(v->stage), v->code);
+	buf_escape(&b, buf_view(&v->text), 400);
+	buf_c(&b, '\n');
+	send_text(r, buf_view(&b), NULL, 0);
+}
+
 void report_settled(struct reporter *r, const struct message *m)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
@@ -147,7 +158,8 @@ static bool wants_failure(const struct plan_rcpt *p)
  * it was tried often enough, one more refusal is the last. */
 static bool has_expired(const struct reporter *r, const struct message *m, int64_t now)
 {
-	return m->note.first_trouble && now - m->note.first_trouble > r->host->lifetime &&
+	return !r->probing && m->note.first_trouble &&
+	       now - m->note.first_trouble > r->host->lifetime &&
 	       m->note.tries + 1 >= MIN_TRIES;
 }
 

@@ -15,7 +15,8 @@ struct reporter {
 	bool broken;        /* mailchuted is gone: stop */
 	bool
 	    full; /* the journal cannot be written: say what came of this message, stop */
-	bool others; /* messages wait behind this one */
+	bool probing; /* the host refuses everything alike: nothing is final */
+	bool others;  /* messages wait behind this one */
 };
 
 /* One record that concerns no message: "host", "up", "log". text is escaped by the caller. */
@@ -24,6 +25,8 @@ void report_line(struct reporter *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void report_commit(struct reporter *r, const struct message *m);
 /* A message whose note settles every recipient: a crash came before it was removed. */
 void report_settled(struct reporter *r, const struct message *m);
+/* A refusal that any message could have got; its outcome follows. */
+void report_refused(struct reporter *r, const struct message *m, const struct verdict *v);
 /* A message that cannot be read for what it is. */
 void report_bad(struct reporter *r, const struct id *id, uint32_t due, const char *why);
 /* The outcome of one try. of[i] is the verdict of m->note.rcpt[i], NULL: not tried (settled before).

@@ -56,7 +56,9 @@ void route_close(struct route *r)
 
 static void route_down(struct route *r, struct str why, int64_t now)
 {
-	bool login = str_starts(why, STR("AUTH ")); /* the stage's name comes first */
+	/* The stage's name comes first. Who refuses our login, or all we send, is asked
+	 * seldom. */
+	bool login = str_starts(why, STR("AUTH ")) || r->breaker.open;
 	int64_t first = login ? BACKOFF_LOGIN_FIRST : BACKOFF_FIRST;
 	int64_t max = login ? BACKOFF_LOGIN_MAX : BACKOFF_MAX, wait = first;
 	_cleanup_buf_ struct buf line = BUF_INIT;
@@ -107,13 +109,13 @@ static bool tells_of_host(const struct job *j, const struct job_record *rec)
 
 static void job_settled(struct route *r, struct job *j, const struct job_record *rec)
 {
-	if (tells_of_host(j, rec))
+	if (tells_of_host(j, rec) && !r->breaker.open)
 		r->step = 0;
 	job_clear(j);
 	r->in_hand--;
 	r->settled++;
 	r->crashes = 0;
-	r->window = ROUTE_JOBS_MAX;
+	r->window = r->breaker.open ? 1 : ROUTE_JOBS_MAX;
 }
 
 static void log_of_push(struct str rest)
@@ -139,6 +141,36 @@ static void log_of_push(struct str rest)
 		log_line(level, "%s", clean.p);
 }
 
+static void accepted(struct route *r, int64_t now)
+{
+	if (!breaker_accepted(&r->breaker, now))
+		return;
+	r->step = 0;
+	r->window = ROUTE_JOBS_MAX;
+	log_line(LOG_LEVEL_INFO, "route-fault-over route=%s", r->queue.route);
+}
+
+/* A refusal that any message could have got. */
+static void refused(struct route *r, const struct job_record *rec, int64_t now)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	bool probe = r->breaker.open;
+
+	if (breaker_refused(&r->breaker, &rec->id, rec->rest)) {
+		log_value(&text, "text", rec->rest);
+		log_line(LOG_LEVEL_ALERT, "route-fault route=%s refused=%d%s",
+		         r->queue.route, BREAKER_RUN, text.n ? text.p : "");
+	}
+	if (!r->breaker.open || r->state == ROUTE_DOWN)
+		return;
+	/* Its outcome comes with the next record; what else push has in hand it leaves. */
+	if (!probe)
+		r->step = 0;
+	route_down(r, rec->rest, now);
+	r->window = 1;
+	job_send(r->sock, STR("halt\n"), NULL, 0);
+}
+
 static void hear_line(struct route *r, const struct sched *s, struct str line, int *fd,
                       int64_t now)
 {
@@ -155,7 +187,13 @@ static void hear_line(struct route *r, const struct sched *s, struct str line, i
 		route_up(r, rec.rest);
 	} else if (str_eq(rec.verb, STR("host"))) {
 		route_down(r, rec.rest, now);
+	} else if (str_eq(rec.verb, STR("good"))) {
+		accepted(r, now);
 	} else if ((j = job_of(r, &rec))) {
+		if (str_eq(rec.verb, STR("refused")))
+			refused(r, &rec, now);
+		if (str_eq(rec.verb, STR("ok")))
+			accepted(r, now);
 		if (!job_take(j, &rec, fd) ||
 		    !job_apply(j, &r->queue, s->spool, &rec, now))
 			return;
@@ -300,8 +338,8 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 {
 	struct place p;
 
-	if (s->leaving || r->stopping)
-		return;
+	if (s->leaving || r->stopping || (r->pid && r->state != ROUTE_AT_WORK))
+		return; /* a push that has no more to do is still leaving */
 	if (r->renamed && r->state != ROUTE_AT_WORK) {
 		queue_close(&r->queue);
 		if (route_queue(r, s) < 0)
@@ -358,7 +396,7 @@ void route_try_now(struct route *r, int64_t now, bool all)
 {
 	if (!all && (now - r->last_try < POKE_EVERY && now >= r->last_try))
 		return;
-	if (!all && str_starts(buf_view(&r->why), STR("AUTH ")))
+	if (!all && (str_starts(buf_view(&r->why), STR("AUTH ")) || r->breaker.open))
 		return;
 	if (r->state == ROUTE_DOWN)
 		r->state = ROUTE_READY;
@@ -380,6 +418,8 @@ void route_reload(struct route *r, const struct smarthost *h, int64_t now)
 
 int64_t route_next(struct route *r, int64_t now)
 {
+	if (r->pid && r->state != ROUTE_AT_WORK)
+		return -1;
 	if (r->state == ROUTE_DOWN)
 		/* A clock that was set back must not make the wait longer. */
 		return r->next_try > now + BACKOFF_LOGIN_MAX ? now : r->next_try;
@@ -397,10 +437,12 @@ void route_due(struct route *r)
 
 void route_state_print(const struct route *r, struct buf *b)
 {
-	if (r->step == 0)
-		return;
-	buf_fmt(b, "down %s %lld %lld %u %s\n", r->queue.route, (long long)r->down_since,
-	        (long long)r->next_try, r->step, r->why.n ? r->why.p : "-");
+	if (r->breaker.open)
+		buf_fmt(b, "fault %s\n", r->queue.route);
+	if (r->step)
+		buf_fmt(b, "down %s %lld %lld %u %s\n", r->queue.route,
+		        (long long)r->down_since, (long long)r->next_try, r->step,
+		        r->why.n ? r->why.p : "-");
 }
 
 void route_state_take(struct route *r, struct str line, int64_t now)
@@ -411,8 +453,14 @@ void route_state_take(struct route *r, struct str line, int64_t now)
 	str_cut(&line, ' ', &verb);
 	for (size_t i = 0; i < ARRAY_LEN(f); i++)
 		str_cut(&line, ' ', &f[i]);
-	if (!str_eq(verb, STR("down")) || !str_eq(f[0], str_z(r->queue.route)) ||
-	    !str_u64(f[1], &since) || !str_u64(f[2], &next) || !str_u64(f[3], &step))
+	if (!str_eq(f[0], str_z(r->queue.route)))
+		return;
+	if (str_eq(verb, STR("fault"))) {
+		r->breaker.open = true;
+		r->window = 1;
+	}
+	if (!str_eq(verb, STR("down")) || !str_u64(f[1], &since) ||
+	    !str_u64(f[2], &next) || !str_u64(f[3], &step))
 		return;
 	if ((int64_t)next <= now || (int64_t)next > now + BACKOFF_LOGIN_MAX)
 		return;

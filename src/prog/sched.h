@@ -8,6 +8,7 @@
 #define PROG_SCHED_H
 
 #include "conf/conf.h"
+#include "prog/breaker.h"
 #include "prog/job.h"
 #include "spool/queue.h"
 
@@ -45,6 +46,7 @@ struct route {
 	/* trouble; times are seconds of the real clock */
 	int64_t down_since, next_try, last_try;
 	unsigned step, crashes;
+	struct breaker breaker;
 	struct buf why; /* "stage code text" of the last host verdict */
 };
 

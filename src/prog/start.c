@@ -52,6 +52,16 @@ static int secret_send(const struct route *r)
 	return e;
 }
 
+/* What the breaker knows, for push to judge refusals by. */
+static int known_send(const struct route *r)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "known %lld %d\n", (long long)r->breaker.accepted,
+	         r->breaker.open);
+	return job_send(r->sock, str_z(text), NULL, 0);
+}
+
 static int push_spawn(struct route *r, const struct sched *s, int journal, int conf)
 {
 	int pair[2];
@@ -89,6 +99,8 @@ int push_start(struct route *r, const struct sched *s)
 		e = journal < 0 ? journal : conf;
 	if (e == 0)
 		e = push_spawn(r, s, journal, conf);
+	if (e == 0)
+		e = known_send(r);
 	if (e == 0)
 		e = secret_send(r);
 	if (e == 0)
