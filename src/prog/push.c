@@ -358,7 +358,9 @@ static void suspend(struct push *p, const struct message *m, struct verdict *con
 	}
 	if (done || at == n)
 		return;
-	report_refused(&p->report, m, of[at]);
+	/* A host that takes no reports (sender <>) may still take all other mail. */
+	if (m->note.plan.sender[0] || p->report.probing)
+		report_refused(&p->report, m, of[at]);
 	for (size_t i = 0; i < n; i++)
 		if (of[i] && of[i]->kind == VERDICT_FAILED && verdict_is_common(of[i]) &&
 		    !is_own_fault(p, m, i, now))
