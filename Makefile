@@ -97,7 +97,7 @@ $(B)/mailchute: $(call obj,$(mailchute_SRC))
 	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
 
 # Objects know paths and flags: when those change, they are made anew.
-FLAGS = $(CC) $(MUSL_CC) $(CFLAGS) $(LDFLAGS) $(SAN) $(VERSION) $(libexecdir) $(sysconfdir) $(spooldir) \
+FLAGS = $(CC) $(MUSL_CC) $(CLOCK_TEST) $(CFLAGS) $(LDFLAGS) $(SAN) $(VERSION) $(libexecdir) $(sysconfdir) $(spooldir) \
 	$(MAILCHUTE_USER)
 $(B)/.flags: FORCE
 	@mkdir -p $(B)
