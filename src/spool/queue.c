@@ -327,10 +327,19 @@ bool queue_next(struct queue *q, int64_t now, int64_t longest, struct place *ret
 
 int64_t queue_next_due(struct queue *q, int64_t now, int64_t longest)
 {
-	uint32_t next, future;
+	uint32_t bucket = q->bucket, due, future;
+	bool all = q->all;
+	int64_t at;
 
-	buckets_look(q, now, longest, &next, &future);
-	return future ? (int64_t)future * QUEUE_BUCKET_SECONDS : -1;
+	q->bucket = 0;
+	q->all = false;
+	buckets_look(q, now, longest, &due, &future);
+	q->bucket = bucket;
+	q->all = all;
+	at = future ? (int64_t)future * QUEUE_BUCKET_SECONDS : -1;
+	if (due && q->due_done && (at < 0 || at > now + QUEUE_LOOK_AGAIN))
+		at = now + QUEUE_LOOK_AGAIN;
+	return at;
 }
 
 bool queue_empty(struct queue *q)

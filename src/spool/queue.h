@@ -11,7 +11,12 @@
 
 #include "spool/spool.h"
 
-enum { QUEUE_BUCKET_SECONDS = 64, QUEUE_WINDOW = 256, QUEUE_ROUTE_MAX = 64 };
+enum {
+	QUEUE_BUCKET_SECONDS = 64,
+	QUEUE_LOOK_AGAIN = 10,
+	QUEUE_WINDOW = 256,
+	QUEUE_ROUTE_MAX = 64
+};
 
 /* Where a message stands. due 0: queue/new. */
 struct place {
@@ -51,7 +56,8 @@ void queue_news(struct queue *q);
  * due now (the clock was wrong). A name may come twice; the caller passes over what it
  * has in hand. False: nothing more is due now. */
 bool queue_next(struct queue *q, int64_t now, int64_t longest, struct place *ret);
-/* When the next bucket falls due (seconds, real clock), or -1: nothing waits. */
+/* When the next bucket falls due (seconds, real clock), or -1: nothing waits. One that fell
+ * due after this pass had looked is due QUEUE_LOOK_AGAIN seconds from now. */
 int64_t queue_next_due(struct queue *q, int64_t now, int64_t longest);
 /* Gives back the memory of the windows. */
 void queue_idle(struct queue *q);
