@@ -68,20 +68,3 @@ void clock_rfc5322(struct buf *b, int64_t seconds)
 	buf_fmt(b, "%s, %02d %s %04d %02d:%02d:%02d +0000", day[tm.tm_wday], tm.tm_mday,
 	        month[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
-
-void clock_span(struct buf *b, int64_t seconds)
-{
-	static const struct {
-		int64_t unit;
-		char letter;
-	} units[] = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'm' } };
-
-	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-		if (seconds && seconds % units[i].unit == 0) {
-			buf_fmt(b, "%lld%c", (long long)(seconds / units[i].unit),
-			        units[i].letter);
-			return;
-		}
-	}
-	buf_fmt(b, "%llds", (long long)seconds);
-}

@@ -14,7 +14,5 @@ int64_t clock_real_ms(void);
 int64_t clock_ahead(void);
 /* Appends "Sun, 22 Nov 2026 01:46:00 +0000" (RFC 5322 3.3), always in UTC, no locale. */
 void clock_rfc5322(struct buf *b, int64_t seconds);
-/* Appends "5m", "4h", "5d" or seconds, in the largest unit that is exact. */
-void clock_span(struct buf *b, int64_t seconds);
 
 #endif
