@@ -7,6 +7,7 @@ libexecdir = $(prefix)/lib/mailchute
 sysconfdir = /etc
 mandir = $(prefix)/share/man
 spooldir = /var/spool/mailchute
+rundir = /run/mailchute
 MAILCHUTE_USER = mailchute
 
 # SAN=1 builds everything with AddressSanitizer and UBSan in a folder of its own.
@@ -25,6 +26,7 @@ CLOCK_TEST =
 CPPFLAGS = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -DMAILCHUTE_VERSION='"$(VERSION)"' \
 	-DCONF_PATH='"$(sysconfdir)/mailchute/mailchute.conf"' -DSPOOL_PATH='"$(spooldir)"' \
 	-DLIBEXEC_PATH='"$(libexecdir)"' -DMAILCHUTE_USER='"$(MAILCHUTE_USER)"' \
+	-DSOCKET_PATH='"$(rundir)/socket"' \
 	$(if $(CLOCK_TEST),-DCLOCK_TEST='"$(CLOCK_TEST)"')
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wformat=2 -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wswitch-enum \
@@ -45,23 +47,29 @@ MAIL = $(wildcard src/mail/*.c)
 SPOOL = $(wildcard src/spool/*.c)
 SMTP = $(wildcard src/smtp/*.c)
 CONF = $(wildcard src/conf/*.c)
+PROG = $(filter-out %/look.c,$(wildcard src/prog/*.c))
 obj = $(patsubst src/%.c,$(B)/%.o,$(1))
 musl_obj = $(patsubst src/%.c,$(B)/musl/%.o,$(1))
-p = $(addprefix src/prog/,$(addsuffix .c,$(1)))
+d = $(wildcard src/$(1)/*.c)
 
-# What each program is made of; --gc-sections drops what it does not use.
-sendmail_SRC = $(call p,sendmail sm_args sm_input) src/base/str.c src/base/io.c src/base/clock.c \
-	src/mail/addr.c src/mail/head.c src/mail/envelope.c src/spool/id.c src/spool/drop.c
-mailchuted_SRC = $(call p,mailchuted sched breaker apply start child who job) $(BASE) $(SPOOL) \
-	$(filter-out %/conf_load.c,$(CONF)) $(MAIL)
-look_SRC = $(call p,look) $(BASE) $(MAIL) $(CONF)
-push_SRC = $(call p,push message report resolve child fence job) $(BASE) $(MAIL) $(SMTP) $(CONF) \
-	src/spool/id.c
-mailchute_SRC = $(call p,mailchute) $(BASE) $(MAIL) $(SPOOL) $(CONF)
+# What each program is made of; --gc-sections drops what it does not use. A folder may hold
+# two programs: then one main is left out.
+MAINS = src/inject/sendmail.c src/daemon/mailchuted.c src/push/push.c src/push/route.c \
+	src/serve/serve.c src/prog/look.c src/admin/mailchute.c
+sendmail_SRC = $(call d,inject) src/base/str.c src/base/io.c src/base/clock.c src/mail/addr.c \
+	src/mail/head.c src/mail/envelope.c src/spool/id.c src/spool/drop.c src/spool/door.c
+mailchuted_SRC = $(call d,daemon) $(PROG) $(BASE) $(MAIL) $(SPOOL) $(filter-out %/conf_load.c,$(CONF))
+look_SRC = src/prog/look.c $(BASE) $(MAIL) $(CONF)
+push_SRC = $(filter-out %/route.c,$(call d,push)) $(PROG) $(BASE) $(MAIL) $(SMTP) $(CONF) src/spool/id.c
+route_SRC = $(addprefix src/push/,route.c message.c record.c fence.c) src/prog/job.c $(BASE) $(MAIL) \
+	$(filter-out %/conf_load.c,$(CONF)) src/spool/id.c
+serve_SRC = $(call d,serve) $(PROG) $(BASE) $(MAIL) $(SPOOL)
+mailchute_SRC = $(call d,admin) $(addprefix src/daemon/,desk.c guest.c submission.c verbs.c apply.c) \
+	src/inject/sm_socket.c $(PROG) $(BASE) $(MAIL) $(SPOOL) $(CONF)
 
 GNUTLS_LIBS = -lgnutls
 CONFUSE_LIBS = -lconfuse
-PROGRAMS = sendmail mailchuted mailchute-push mailchute-look mailchute
+PROGRAMS = sendmail mailchuted mailchute-push mailchute-route mailchute-serve mailchute-look mailchute
 
 all: $(addprefix $(B)/,$(PROGRAMS))
 
@@ -74,11 +82,23 @@ $(B)/sendmail: $(call musl_obj,$(sendmail_SRC))
 $(B)/mailchuted: $(call musl_obj,$(mailchuted_SRC))
 	$(call say,LD)
 	$(Q)$(MUSL_CC) -static $(LINK_FLAGS) -o $@ $^
+$(B)/mailchute-route: $(call musl_obj,$(route_SRC))
+	$(call say,LD)
+	$(Q)$(MUSL_CC) -static $(LINK_FLAGS) -o $@ $^
+$(B)/mailchute-serve: $(call musl_obj,$(serve_SRC))
+	$(call say,LD)
+	$(Q)$(MUSL_CC) -static $(LINK_FLAGS) -o $@ $^
 else
 $(B)/sendmail: $(call obj,$(sendmail_SRC))
 	$(call say,LD)
 	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
 $(B)/mailchuted: $(call obj,$(mailchuted_SRC))
+	$(call say,LD)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
+$(B)/mailchute-route: $(call obj,$(route_SRC))
+	$(call say,LD)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
+$(B)/mailchute-serve: $(call obj,$(serve_SRC))
 	$(call say,LD)
 	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^
 endif
@@ -98,7 +118,7 @@ $(B)/mailchute: $(call obj,$(mailchute_SRC))
 
 # Objects know paths and flags: when those change, they are made anew.
 FLAGS = $(CC) $(MUSL_CC) $(CLOCK_TEST) $(CFLAGS) $(LDFLAGS) $(SAN) $(VERSION) $(libexecdir) $(sysconfdir) $(spooldir) \
-	$(MAILCHUTE_USER)
+	$(rundir) $(MAILCHUTE_USER)
 $(B)/.flags: FORCE
 	@mkdir -p $(B)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
@@ -115,7 +135,7 @@ $(B)/musl/%.o: src/%.c $(B)/.flags
 
 # Unit tests: test/unit/NAME.c, one a module, each a program of its own.
 UNIT = $(patsubst test/unit/%.c,$(B)/unit/%,$(wildcard test/unit/*.c))
-LIB_OBJ = $(call obj,$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(CONF) $(wildcard src/prog/sm_*.c) $(call p,job apply child who sched breaker start))
+LIB_OBJ = $(call obj,$(filter-out $(MAINS),$(wildcard src/*/*.c)))
 $(B)/lib.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 $(B)/unit/%: test/unit/%.c $(B)/lib.a

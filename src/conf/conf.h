@@ -12,6 +12,12 @@
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 enum conf_bool3 { CONF_NO, CONF_YES, CONF_AUTO };
 
+enum { CONF_SPANS_MAX = 8 };
+struct conf_spans {
+	int64_t v[CONF_SPANS_MAX]; /* seconds */
+	size_t n;
+};
+
 struct smarthost {
 	char *name;       /* title: names the queue directory */
 	struct strv host; /* default: the title */
@@ -22,7 +28,10 @@ struct smarthost {
 	struct strv tls_pin;
 	char *user, *password_file, *auth;
 	bool auth_insecure;
+	struct strv for_, from;             /* patterns: what this route is for */
 	int64_t lifetime, retry, retry_max; /* seconds */
+	struct conf_spans warn_after;       /* ascending */
+	int64_t give_up;                    /* seconds; 0: never */
 	int64_t session_max;                /* seconds, "timeouts" section later */
 	int line;
 };
@@ -32,14 +41,21 @@ struct conf {
 	char *hostname; /* resolved: FQDN, /etc/mailname, host.domain, or "" (address
 	                   literal) */
 	char *domain;   /* default: /etc/mailname, else hostname */
-	char *admin;
+	char *admin;    /* default: what the masquerade rule for "*" makes of everybody */
 	struct strv expose;
 	struct smarthost *smarthost;
 	size_t smarthosts;
 	struct masq_rule *rule;
 	size_t rules;
 	int64_t max_message_size; /* octets */
-	char *log_to;             /* "syslog" | "stderr" */
+	/* 0: no limit */
+	int64_t max_messages, max_bytes, max_per_user, min_free;
+	bool notify_failure, notify_delay; /* of messages that do not say */
+	char *bounce_to;                   /* "sender", "admin" or an address */
+	char *bounce_from;                 /* for hosts that refuse <>; "": none */
+	char *bounce_template;             /* path; "": ours */
+	bool bounce_whole;                 /* return the message, not just its header */
+	char *log_to;                      /* "syslog" | "stderr" */
 };
 
 /* Reads and validates the file. 0 and *ret (caller frees); or -EINVAL (or -errno of the
@@ -52,6 +68,11 @@ void conf_free(struct conf *c);
  * ours. */
 void conf_pack(const struct conf *c, struct buf *b);
 int conf_unpack(struct str packed, struct conf *ret);
+
+/* Which smart host takes mail from sender ("" is <>) to rcpt, both as they go out: an index
+ * into c->smarthost. In the order of the file behind the first, whose `for` and `from`
+ * match; else the first. Input may be hostile. */
+size_t conf_route(const struct conf *c, struct str sender, struct str rcpt);
 
 /* Opens a secret named by the configuration: regular file, not readable by others, group
  * when it is our egid, at most 64 KiB. Descriptor, or -errno with a line of why

@@ -1,6 +1,5 @@
-#include "conf/table.h"
+#include "conf/load.h"
 #include "base/io.h"
-#include "mail/addr.h"
 #include <confuse.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,87 +11,12 @@
  * can have (conf_scan refuses keys in quotes, and this byte outside of them). */
 static const char context_key[] = "\001";
 
-/* A key or section that was met. Sections are known by what = -1 - section. */
-struct seen {
-	const cfg_t *in; /* a section is met in itself */
-	long what;
-	int line;
-};
-
-struct load {
-	const char *path;
-	struct buf *err;
-	unsigned errors;
-	struct conf_scan scan;
-	size_t closed; /* sections that have ended */
-	bool clean;    /* no value was refused: what holds between keys can be checked */
-	struct seen *seen;
-	size_t seen_n;
-};
-
-static void error(struct load *ld, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void error(struct load *ld, int line, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (ld->errors++ >= CONF_ERRORS_MAX)
-		return;
-	buf_fmt(ld->err, "%s:%d: ", ld->path, line);
-	va_start(ap, fmt);
-	buf_vfmt(ld->err, fmt, ap);
-	va_end(ap);
-	buf_c(ld->err, '\n');
-}
-
 static struct load *context(const cfg_t *cfg)
 {
 	for (const cfg_opt_t *o = cfg->opts; o->name; o++)
 		if (o->name[0] == context_key[0])
 			return (struct load *)(void *)o->simple_value.ptr;
 	abort(); /* every section has one */
-}
-
-static const struct seen *find_seen(const struct load *ld, const cfg_t *in, long what)
-{
-	for (size_t i = 0; i < ld->seen_n; i++)
-		if (ld->seen[i].in == in && ld->seen[i].what == what)
-			return &ld->seen[i];
-	return NULL;
-}
-
-static void note_seen(struct load *ld, const cfg_t *in, long what, int line)
-{
-	struct seen *more = realloc(ld->seen, (ld->seen_n + 1) * sizeof(*more));
-
-	if (!more)
-		die_oom();
-	ld->seen = more;
-	more[ld->seen_n++] = (struct seen){ in, what, line };
-}
-
-/* The line of a key of the section, else the section's. */
-static int line_of(const struct load *ld, const cfg_t *in, const char *key)
-{
-	const struct seen *s = NULL;
-
-	for (size_t i = 0; i < ld->seen_n; i++) {
-		const struct seen *t = &ld->seen[i];
-
-		if (t->in == in &&
-		    (t->what < 0 || strcmp(conf_rows[t->what].key, key) == 0))
-			if (!s || s->what < 0)
-				s = t;
-	}
-	return s ? s->line : 1;
-}
-
-static bool given(const struct load *ld, const cfg_t *in, const char *key)
-{
-	for (size_t i = 0; i < ld->seen_n; i++)
-		if (ld->seen[i].in == in && ld->seen[i].what >= 0 &&
-		    strcmp(conf_rows[ld->seen[i].what].key, key) == 0)
-			return true;
-	return false;
 }
 
 /* ---- What libconfuse says, and what we add to it ---- */
@@ -110,7 +34,7 @@ static void unknown_key(struct load *ld, const cfg_t *cfg, struct str key)
 	_cleanup_buf_ struct buf text = BUF_INIT;
 
 	conf_unknown_key(section_of(cfg), key, &text);
-	error(ld, cfg->line, "%s", text.p);
+	load_error(ld, cfg->line, "%s", text.p);
 }
 
 static const struct {
@@ -147,7 +71,7 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 			break;
 		}
 	}
-	error(ld, cfg->line, "%s", text.p);
+	load_error(ld, cfg->line, "%s", text.p);
 }
 
 /* ---- One key, one section, as they are met ---- */
@@ -161,7 +85,32 @@ static void check_value(struct load *ld, const cfg_t *cfg, const struct conf_row
 	if (conf_value(row, str_z(value), &number, &why) == 0)
 		return;
 	buf_escape(&shown, str_z(value), 80);
-	error(ld, cfg->line, "%s \"%s\" %s", row->key, shown.n ? shown.p : "", why.p);
+	load_error(ld, cfg->line, "%s \"%s\" %s", row->key, shown.n ? shown.p : "",
+	           why.p);
+}
+
+static bool is_none(const struct conf_row *row, const char *value)
+{
+	return value[0] == '\0' || (row->none && strcmp(value, row->none) == 0);
+}
+
+/* What the last value of a list is among the others. */
+static void check_among(struct load *ld, const cfg_t *cfg, const struct conf_row *row,
+                        const cfg_opt_t *opt)
+{
+	unsigned n = opt->nvalues;
+
+	if (row->type == TYPE_SPANS && n > CONF_SPANS_MAX)
+		load_error(ld, cfg->line,
+		           "%s has too many values; at most %d are allowed", row->key,
+		           CONF_SPANS_MAX);
+	if (row->empty && n > 1 &&
+	    (is_none(row, opt->values[0]->string) ||
+	     is_none(row, opt->values[n - 1]->string)))
+		load_error(ld, cfg->line,
+		           "%s has \"%s\" among other values; write one or "
+		           "the others",
+		           row->key, row->none ? row->none : "");
 }
 
 /* Called by libconfuse behind each value, for a list behind each of its values and at its
@@ -170,24 +119,29 @@ static int on_key(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const struct conf_row *row = &conf_rows[opt->def.number];
 	struct load *ld = context(cfg);
-	const struct seen *before = find_seen(ld, cfg, opt->def.number);
+	const struct load_seen *before = load_find(ld, cfg, opt->def.number);
 
 	if (before && !conf_type_is_list(row->type))
-		error(ld, cfg->line, "%s is given twice, first in line %d; remove one",
-		      row->key, before->line);
+		load_error(ld, cfg->line,
+		           "%s is given twice, first in line %d; remove one", row->key,
+		           before->line);
 	if (!before) {
-		note_seen(ld, cfg, opt->def.number, cfg->line);
+		load_note(ld, (struct load_seen){ cfg, opt->def.number, cfg->line });
 		/* Of a section that comes later, only its own line is reported. */
 		if (row->later && !conf_sections[row->section].later)
-			error(ld, cfg->line, "\"%s\" is not in this version", row->key);
+			load_error(ld, cfg->line, "\"%s\" is not in this version",
+			           row->key);
 	}
 	if (opt->nvalues > CONF_LIST_MAX) {
-		error(ld, cfg->line, "%s has too many values; at most %d are allowed",
-		      row->key, CONF_LIST_MAX);
+		load_error(ld, cfg->line,
+		           "%s has too many values; at most %d are allowed", row->key,
+		           CONF_LIST_MAX);
 		return -1;
 	}
-	if (!row->later && opt->nvalues)
+	if (!row->later && opt->nvalues) {
 		check_value(ld, cfg, row, opt->values[opt->nvalues - 1]->string);
+		check_among(ld, cfg, row, opt);
+	}
 	return ld->errors >= CONF_ERRORS_MAX ? -1 : 0;
 }
 
@@ -198,27 +152,33 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 	enum conf_section sec = (enum conf_section)(-1 - opt->def.number);
 	const struct conf_section_row *row = &conf_sections[sec];
 	const cfg_t *section = opt->values[opt->nvalues - 1]->section;
-	int line = ld->closed < ld->scan.starts ? ld->scan.start[ld->closed] : cfg->line;
+	struct conf_scan_section begun = { .line = cfg->line };
+	int line;
 
+	if (ld->closed < ld->scan.starts)
+		begun = ld->scan.start[ld->closed];
+	line = begun.line;
 	ld->closed++;
-	note_seen(ld, section, opt->def.number, line);
+	load_note(ld, (struct load_seen){ section, opt->def.number, line });
+	for (size_t i = 0; i < ld->scan.keys; i++)
+		if (ld->scan.key[i].section == begun.id && begun.id)
+			ld->scan.key[i].in = section;
 	if (row->later)
-		error(ld, line, "\"%s\" is not in this version", row->name);
-	if (sec == SEC_SMARTHOST && opt->nvalues == 2)
-		error(ld, line, "more than one smarthost is not in this version");
+		load_error(ld, line, "\"%s\" is not in this version", row->name);
 	if (sec == SEC_SMARTHOST && !conf_title_ok(str_z(section->title))) {
 		_cleanup_buf_ struct buf shown = BUF_INIT;
 
 		buf_escape(&shown, str_z(section->title), 80);
-		error(ld, line,
-		      "\"%s\" cannot name a smarthost; use 1 to 64 letters, "
-		      "digits, dots, dashes, underscores, not a dot or dash first, not "
-		      "\"new\"",
-		      shown.n ? shown.p : "");
+		load_error(
+		    ld, line,
+		    "\"%s\" cannot name a smarthost; use 1 to 64 letters, "
+		    "digits, dots, dashes, underscores, not a dot or dash first, not "
+		    "\"new\"",
+		    shown.n ? shown.p : "");
 	}
 	if (opt->nvalues > CONF_SECTIONS_MAX) {
-		error(ld, line, "too many %s sections; at most %d are allowed", row->name,
-		      CONF_SECTIONS_MAX);
+		load_error(ld, line, "too many %s sections; at most %d are allowed",
+		           row->name, CONF_SECTIONS_MAX);
 		return -1;
 	}
 	return ld->errors >= CONF_ERRORS_MAX ? -1 : 0;
@@ -280,6 +240,20 @@ static void make_options(struct options *o, struct load *ld)
 
 /* ---- From libconfuse's values to ours ---- */
 
+/* Keeps them ascending; 0 is none, and one is no two. on_key() has counted them. */
+static void add_span(struct conf_spans *s, int64_t v)
+{
+	size_t at = 0;
+
+	while (at < s->n && s->v[at] < v)
+		at++;
+	if (v == 0 || s->n == CONF_SPANS_MAX || (at < s->n && s->v[at] == v))
+		return;
+	memmove(&s->v[at + 1], &s->v[at], (s->n - at) * sizeof(s->v[0]));
+	s->v[at] = v;
+	s->n++;
+}
+
 static void set_text(const struct conf_row *row, void *field, const char *text)
 {
 	_cleanup_buf_ struct buf why = BUF_INIT, host = BUF_INIT;
@@ -305,12 +279,16 @@ static void set_text(const struct conf_row *row, void *field, const char *text)
 	}
 	if (conf_value(row, str_z(text), &number, &why) < 0)
 		return; /* reported by on_key */
-	if (row->type == TYPE_BOOL)
+	if (row->type == TYPE_BOOL || row->type == TYPE_RETURN)
 		*(bool *)field = number != 0;
 	else if (row->type == TYPE_TLS)
 		*(enum conf_tls *)field = (enum conf_tls)number;
 	else if (row->type == TYPE_REWRITE)
 		*(unsigned *)field |= (unsigned)number;
+	else if (row->type == TYPE_NOTIFY)
+		conf_notify_add(row, field, number);
+	else if (row->type == TYPE_SPANS)
+		add_span(field, number);
 	else
 		*(int64_t *)field = number;
 }
@@ -329,6 +307,10 @@ static void take_section(enum conf_section sec, const cfg_t *cfg, void *object)
 		field = (char *)object + row->offset;
 		while (opt && opt->name && strcmp(opt->name, row->key) != 0)
 			opt++;
+		/* An empty list that is allowed stays as it is. */
+		if (opt && opt->name && row->empty && (opt->flags & CFGF_MODIFIED) &&
+		    !opt->nvalues)
+			continue;
 		if (opt && opt->nvalues) {
 			for (unsigned j = 0; j < opt->nvalues; j++)
 				set_text(row, field, opt->values[j]->string);
@@ -358,85 +340,29 @@ static const cfg_opt_t *section_option(const cfg_t *cfg, enum conf_section sec)
 
 /* ---- What must hold between keys ---- */
 
-/* A list that was given empty is seen by no callback. */
-static void check_empty_lists(struct load *ld, const cfg_t *cfg)
+/* Of an empty list no callback is told, nor that a list is given twice: only the scan has
+ * seen that. */
+static void check_lists(struct load *ld, const cfg_t *cfg)
 {
-	for (const cfg_opt_t *o = cfg->opts; o->name; o++)
-		if (o->type == CFGT_STR && (o->flags & CFGF_MODIFIED) && o->nvalues == 0)
-			error(ld, line_of(ld, cfg, o->name),
-			      "the list %s is empty; leave it out, or put something in",
-			      o->name);
-}
+	for (const cfg_opt_t *o = cfg->opts; o->name; o++) {
+		const struct conf_scan_key *first, *again;
 
-static void check_file(struct load *ld, const cfg_t *in, const char *key,
-                       const char *path, bool secret)
-{
-	_cleanup_buf_ struct buf why = BUF_INIT;
-	_cleanup_fd_ int fd = -1;
-
-	if (path[0] == '\0')
-		return;
-	if (secret) {
-		fd = conf_open_secret(path, &why);
-		if (fd < 0)
-			error(ld, line_of(ld, in, key), "%s: %s", key, why.p);
-		return;
+		if (o->type != CFGT_STR || !(o->flags & CFGF_LIST) ||
+		    !(o->flags & CFGF_MODIFIED))
+			continue;
+		first = load_assigned(ld, cfg, o->name, 0);
+		again = load_assigned(ld, cfg, o->name, 1);
+		if (o->nvalues == 0 && !conf_rows[o->def.number].empty)
+			load_error(
+			    ld, load_line(ld, cfg, o->name),
+			    "the list %s is empty; leave it out, or put something in",
+			    o->name);
+		if (first && again)
+			load_error(ld, again->line,
+			           "%s is given twice, first in line %d; write both as "
+			           "one list, { \"...\", \"...\" }",
+			           o->name, first->line);
 	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		error(ld, line_of(ld, in, key),
-		      "%s: %s cannot be opened: %s; give a file that %s can read", key,
-		      path, strerror(errno), MAILCHUTE_USER);
-}
-
-static void default_port(const struct load *ld, const cfg_t *in, struct smarthost *h)
-{
-	bool tls = given(ld, in, "tls");
-
-	if (!given(ld, in, "port"))
-		h->port = tls && h->tls == CONF_TLS_IMPLICIT ? 465 : 587;
-	if (tls)
-		return;
-	if (h->port == 465)
-		h->tls = CONF_TLS_IMPLICIT;
-	else if (h->port == 25 && h->user[0] == '\0')
-		h->tls = CONF_TLS_NONE;
-	else
-		h->tls = CONF_TLS_STARTTLS;
-}
-
-static void finish_smarthost(struct load *ld, const cfg_t *in, struct smarthost *h)
-{
-	_cleanup_buf_ struct buf host = BUF_INIT, why = BUF_INIT;
-
-	default_port(ld, in, h);
-	if (!given(ld, in, "host") && conf_title_ok(str_z(h->name))) {
-		if (conf_host(str_z(h->name), &host, &why) == 0)
-			strv_add(&h->host, buf_view(&host));
-		else
-			error(ld, h->line,
-			      "smarthost \"%s\" has no host, and its name is none; add "
-			      "host = \"smtp.example.org\"",
-			      h->name);
-	}
-	if (h->user[0] && !h->password_file[0])
-		error(ld, line_of(ld, in, "user"),
-		      "user without password-file; add password-file = "
-		      "\"/etc/mailchute/password\"");
-	if (h->password_file[0] && !h->user[0])
-		error(ld, line_of(ld, in, "password-file"),
-		      "password-file without user; add user = \"...\"");
-	if (h->user[0] && h->tls == CONF_TLS_NONE && !h->auth_insecure)
-		error(ld, line_of(ld, in, "tls"),
-		      "the password would travel in clear; set tls = \"starttls\" (or "
-		      "auth-insecure = \"yes\")");
-	if (h->retry_max < h->retry && !given(ld, in, "retry-max"))
-		h->retry_max = h->retry;
-	if (h->retry_max < h->retry)
-		error(ld, line_of(ld, in, "retry-max"),
-		      "retry-max is shorter than retry; make it at least as long");
-	check_file(ld, in, "tls-ca-file", h->tls_ca_file, false);
-	check_file(ld, in, "password-file", h->password_file, true);
 }
 
 static void take_smarthosts(struct load *ld, const cfg_t *root, struct conf *c)
@@ -447,52 +373,25 @@ static void take_smarthosts(struct load *ld, const cfg_t *root, struct conf *c)
 	if (!c->smarthost)
 		die_oom();
 	if (opt->nvalues == 0)
-		error(ld, 1,
-		      "there is no smarthost; add: smarthost "
-		      "\"smtp.isp.example\" { user = \"...\" password-file = "
-		      "\"...\" }");
+		load_error(ld, 1,
+		           "there is no smarthost; add: smarthost "
+		           "\"smtp.isp.example\" { user = \"...\" password-file = "
+		           "\"...\" }");
 	for (unsigned i = 0; i < opt->nvalues; i++) {
 		const cfg_t *in = opt->values[i]->section;
 		const cfg_opt_t *t = section_option(in, SEC_TIMEOUTS);
 		const cfg_t *times = t->nvalues ? t->values[0]->section : NULL;
 		struct smarthost *h = &c->smarthost[c->smarthosts++];
-		const struct seen *s = find_seen(ld, in, -1 - (long)SEC_SMARTHOST);
+		const struct load_seen *s = load_find(ld, in, -1 - (long)SEC_SMARTHOST);
 
 		h->name = str_dup(str_z(in->title));
 		h->line = s ? s->line : in->line;
 		take_section(SEC_SMARTHOST, in, h);
 		take_section(SEC_TIMEOUTS, times, h);
-		check_empty_lists(ld, in);
+		check_lists(ld, in);
 		if (ld->clean)
-			finish_smarthost(ld, in, h);
+			load_smarthost(ld, in, c, i);
 	}
-}
-
-/* Tries the template on an address of this machine, so that a rule that can never work is
- * refused here and not found out by each message. */
-static void try_rule(struct load *ld, const cfg_t *in, const struct masq_rule *rule,
-                     const char *host)
-{
-	_cleanup_buf_ struct buf made = BUF_INIT, shown = BUF_INIT;
-	const struct masq_who who = { STR("eddy"), STR("Eddy Example"), str_z(host) };
-	struct str local, domain = STR_NONE;
-	int e;
-
-	if (strstr(rule->as, "%h") && host[0] == '\0') {
-		error(ld, line_of(ld, in, "as"),
-		      "as has %%h, but this machine's name is not known; set hostname");
-		return;
-	}
-	e = masq_address(&made, rule, STR("eddy@box.example.org"), &who);
-	if (e == 0)
-		addr_split(buf_view(&made), &local, &domain);
-	if (domain.n)
-		return;
-	buf_escape(&shown, str_z(rule->as), 80);
-	error(ld, line_of(ld, in, "as"),
-	      "as \"%s\" does not make a mail address of eddy@box.example.org; it would "
-	      "look like %%u@example.org",
-	      shown.n ? shown.p : "");
 }
 
 static void take_rules(struct load *ld, const cfg_t *root, struct conf *c)
@@ -505,19 +404,21 @@ static void take_rules(struct load *ld, const cfg_t *root, struct conf *c)
 	for (unsigned i = 0; i < opt->nvalues; i++) {
 		const cfg_t *in = opt->values[i]->section;
 		struct masq_rule *r = &c->rule[c->rules++];
-		const struct seen *s = find_seen(ld, in, -1 - (long)SEC_MASQUERADE);
+		const struct load_seen *s = load_find(ld, in, -1 - (long)SEC_MASQUERADE);
 		unsigned before = ld->errors;
 
 		r->line = s ? s->line : in->line;
 		take_section(SEC_MASQUERADE, in, r);
-		check_empty_lists(ld, in);
+		check_lists(ld, in);
 		if (!r->match[0])
-			error(ld, r->line, "masquerade without match; add match = \"*\"");
+			load_error(ld, r->line,
+			           "masquerade without match; add match = \"*\"");
 		if (!r->as[0])
-			error(ld, r->line,
-			      "masquerade without as; add as = \"eddy@example.org\"");
+			load_error(
+			    ld, r->line,
+			    "masquerade without as; add as = \"eddy@example.org\"");
 		if (ld->clean && before == ld->errors)
-			try_rule(ld, in, r, c->hostname);
+			load_rule(ld, in, r, c->hostname);
 	}
 }
 
@@ -547,13 +448,19 @@ static void take_all(struct load *ld, const cfg_t *root, struct conf *c)
 
 		if (conf_sections[s].of == OF_CONF && !conf_sections[s].multi) {
 			take_section(s, in, c);
-			check_empty_lists(ld, in);
+			check_lists(ld, in);
 		}
 	}
 	ld->clean = ld->errors == 0;
 	take_names(c);
 	take_smarthosts(ld, root, c);
 	take_rules(ld, root, c);
+	if (ld->clean) {
+		const cfg_opt_t *bounce = section_option(root, SEC_BOUNCE);
+
+		load_admin(c);
+		load_bounce(ld, bounce->nvalues ? bounce->values[0]->section : root, c);
+	}
 }
 
 /* ---- The whole ---- */
@@ -568,13 +475,13 @@ static int read_file(struct load *ld, struct buf *text)
 	if (e == 0 && fstat(fd, &st) < 0)
 		e = -errno;
 	if (e == 0 && !S_ISREG(st.st_mode)) {
-		error(ld, 1, "it is no regular file; give the name of one");
+		load_error(ld, 1, "it is no regular file; give the name of one");
 		return -EINVAL;
 	}
 	if (e == 0)
 		e = io_slurp(fd, text, CONF_FILE_MAX);
 	if (e == -EFBIG) {
-		error(ld, 1, "the file is larger than 1 MiB; make it shorter");
+		load_error(ld, 1, "the file is larger than 1 MiB; make it shorter");
 		return -EINVAL;
 	}
 	if (e < 0)
@@ -594,15 +501,16 @@ static int parse(struct load *ld, struct conf *c)
 	cfg = cfg_init(o.of[SEC_ROOT], CFGF_NONE);
 	if (!cfg)
 		die_oom();
+	ld->root = cfg;
 	cfg_set_error_function(cfg, on_error);
 	buf_room(&ld->scan.text, 0);
 	rc = cfg_parse_buf(cfg, ld->scan.text.p);
 	if (rc == CFG_SUCCESS)
 		take_all(ld, cfg, c);
 	else if (ld->errors == 0)
-		error(ld, cfg->line,
-		      "the file cannot be understood from here on; "
-		      "mailchute.conf(5) shows its form");
+		load_error(ld, cfg->line,
+		           "the file cannot be understood from here on; "
+		           "mailchute.conf(5) shows its form");
 	cfg_free(cfg);
 	return ld->errors ? -EINVAL : 0;
 }
@@ -617,7 +525,7 @@ int conf_load(const char *path, struct conf *ret, struct buf *ret_err)
 	if (e == 0) {
 		e = conf_scan(buf_view(&text), &ld.scan, &line, &why);
 		if (e < 0)
-			error(&ld, line, "%s", why.p);
+			load_error(&ld, line, "%s", why.p);
 	}
 	if (e == 0)
 		e = parse(&ld, &c);

@@ -3,16 +3,16 @@
 
 /* The packed form, made by one process of an installation for another:
  *
- *	"mailchute-conf 1\n"
+ *	"mailchute-conf 2\n"
  *	rows of OF_CONF
  *	count, then for each smart host: name, line, rows of OF_SMARTHOST
  *	count, then for each rule: line, rows of OF_RULE
  *
  * Rows are in the order of the table, those that are kept. A number is 8 octets, the
  * least significant first; a string its length as a number and its octets; a list its
- * count and strings; an optional string a list of none or one. */
+ * count and strings, or its count and numbers; an optional string a list of none or one. */
 
-static const struct str magic = { "mailchute-conf 1\n", 17 };
+static const struct str magic = { "mailchute-conf 2\n", 17 };
 
 static bool kept(const struct conf_row *row, enum conf_of of)
 {
@@ -31,6 +31,13 @@ static void put_string(struct buf *b, const char *z)
 
 	put_number(b, (int64_t)s.n);
 	buf_str(b, s);
+}
+
+static void put_spans(struct buf *b, const struct conf_spans *s)
+{
+	put_number(b, (int64_t)s->n);
+	for (size_t i = 0; i < s->n; i++)
+		put_number(b, s->v[i]);
 }
 
 static void put_row(struct buf *b, const struct conf_row *row, const void *field)
@@ -56,9 +63,17 @@ static void put_row(struct buf *b, const struct conf_row *row, const void *field
 	case TYPE_PORT:
 	case TYPE_SPAN:
 	case TYPE_SIZE:
+	case TYPE_COUNT:
 		put_number(b, *(const int64_t *)field);
 		break;
+	case TYPE_SPANS:
+		put_spans(b, field);
+		break;
+	case TYPE_NOTIFY:
+		put_number(b, conf_notify(row, field));
+		break;
 	case TYPE_BOOL:
+	case TYPE_RETURN:
 		put_number(b, *(const bool *)field);
 		break;
 	case TYPE_TLS:
@@ -137,6 +152,19 @@ static bool get_list(struct str *in, struct strv *ret)
 	return true;
 }
 
+static bool get_spans(struct str *in, struct conf_spans *ret)
+{
+	int64_t n;
+
+	if (!get_number(in, CONF_SPANS_MAX, &n))
+		return false;
+	for (; n > 0; n--, ret->n++)
+		if (!get_number(in, INT64_MAX, &ret->v[ret->n]) ||
+		    ret->v[ret->n] <= (ret->n ? ret->v[ret->n - 1] : 0))
+			return false;
+	return true;
+}
+
 static bool get_text(struct str *in, bool optional, char **ret)
 {
 	struct str s;
@@ -167,8 +195,17 @@ static bool get_row(struct str *in, const struct conf_row *row, void *field)
 		return get_number(in, 65535, field);
 	case TYPE_SPAN:
 	case TYPE_SIZE:
+	case TYPE_COUNT:
 		return get_number(in, INT64_MAX, field);
+	case TYPE_SPANS:
+		return get_spans(in, field);
+	case TYPE_NOTIFY:
+		if (!get_number(in, NOTIFY_FAILURE | NOTIFY_DELAY, &v))
+			return false;
+		conf_notify_add(row, field, v);
+		return true;
 	case TYPE_BOOL:
+	case TYPE_RETURN:
 		if (!get_number(in, 1, &v))
 			return false;
 		*(bool *)field = v != 0;

@@ -13,8 +13,11 @@ struct scan {
 	int line;
 	struct conf_scan *out;
 	struct buf *why;
-	int open[CONF_DEPTH_MAX]; /* the line of each open brace's section; 0: a list */
+	struct conf_scan_section open[CONF_DEPTH_MAX]; /* braces; line 0: a list */
 	size_t depth;
+	unsigned sections; /* begun so far */
+	struct str key;    /* the last word that is no value */
+	int key_line;
 	int word_line;    /* where the first word since the last mark began */
 	bool assigned;    /* the last mark was "=" and no value has come yet */
 	bool last_quoted; /* the last token was a quoted string */
@@ -102,20 +105,41 @@ static bool word_byte(char c)
 	       c == '/' || c == '@';
 }
 
+/* Remembers what is assigned where. */
+static void note_key(struct scan *s)
+{
+	struct conf_scan *out = s->out;
+	struct conf_scan_key *more;
+
+	if (out->keys == CONF_ASSIGNED_MAX)
+		return;
+	more = realloc(out->key, (out->keys + 1) * sizeof(*more));
+	if (!more)
+		die_oom();
+	out->key = more;
+	more[out->keys++] = (struct conf_scan_key){
+		.section = s->depth ? s->open[s->depth - 1].id : 0,
+		.line = s->key_line,
+		.key = s->key,
+	};
+}
+
 static int take_close(struct scan *s)
 {
-	int begun;
+	struct conf_scan *out = s->out;
+	struct conf_scan_section begun;
 
 	if (s->depth == 0)
 		return fail(s, "this } closes nothing; remove it");
 	begun = s->open[--s->depth];
-	if (begun) {
-		int *more = realloc(s->out->start, (s->out->starts + 1) * sizeof(*more));
+	if (begun.line) {
+		struct conf_scan_section *more =
+		    realloc(out->start, (out->starts + 1) * sizeof(*more));
 
 		if (!more)
 			die_oom();
-		s->out->start = more;
-		s->out->start[s->out->starts++] = begun;
+		out->start = more;
+		more[out->starts++] = begun;
 	}
 	s->word_line = 0;
 	s->assigned = false;
@@ -129,9 +153,13 @@ static int take_mark(struct scan *s, char c)
 	if (c == '{') {
 		if (s->depth == CONF_DEPTH_MAX)
 			return fail(s, "braces are nested too deeply; close some");
-		s->open[s->depth++] = s->assigned    ? 0
-		                      : s->word_line ? s->word_line
-		                                     : s->line;
+		if (s->assigned)
+			s->open[s->depth++] = (struct conf_scan_section){ .line = 0 };
+		else
+			s->open[s->depth++] = (struct conf_scan_section){
+				.line = s->word_line ? s->word_line : s->line,
+				.id = ++s->sections,
+			};
 		s->word_line = 0;
 		s->assigned = false;
 	} else if (c == '=' || c == '+') {
@@ -139,6 +167,7 @@ static int take_mark(struct scan *s, char c)
 			return fail(
 			    s,
 			    "a key stands without quotes, and every value behind one =");
+		note_key(s);
 		s->assigned = true;
 		s->word_line = 0;
 	} else if (c == '}') {
@@ -157,6 +186,7 @@ static int take_mark(struct scan *s, char c)
 static int take_token(struct scan *s)
 {
 	char c = peek(s, 0);
+	size_t from;
 	bool slash = c == '/' && (peek(s, 1) == '/' || peek(s, 1) == '*');
 
 	if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
@@ -179,12 +209,17 @@ static int take_token(struct scan *s)
 	}
 	/* The value behind "=" ends what began with the key. */
 	s->word_line = s->assigned ? 0 : s->word_line ? s->word_line : s->line;
+	from = s->assigned ? SIZE_MAX : s->at;
 	s->assigned = false;
 	s->last_quoted = c == '"' || c == '\'';
 	if (s->last_quoted)
 		return take_quoted(s);
 	while (s->at < s->in.n && word_byte(peek(s, 0)))
 		take(s, true);
+	if (from != SIZE_MAX) {
+		s->key = str_head(str_from(s->in, from), s->at - from);
+		s->key_line = s->line;
+	}
 	return 0;
 }
 
@@ -209,8 +244,8 @@ int conf_scan(struct str in, struct conf_scan *ret, int *ret_line, struct buf *w
 	while (e == 0 && s.at < in.n)
 		e = take_token(&s);
 	if (e == 0 && s.depth) {
-		if (s.open[s.depth - 1])
-			s.line = s.open[s.depth - 1];
+		if (s.open[s.depth - 1].line)
+			s.line = s.open[s.depth - 1].line;
 		e = fail(&s, "the section or list that begins here does not end; "
 		             "close it with }");
 	}
@@ -222,6 +257,8 @@ void conf_scan_free(struct conf_scan *s)
 {
 	buf_free(&s->text);
 	free(s->start);
+	free(s->key);
 	s->start = NULL;
-	s->starts = 0;
+	s->key = NULL;
+	s->starts = s->keys = 0;
 }

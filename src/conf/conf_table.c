@@ -11,7 +11,7 @@ const struct conf_section_row conf_sections[SECTIONS] = {
 	                   .of = OF_SMARTHOST },
 	[SEC_MASQUERADE] = { .name = "masquerade", .multi = true, .of = OF_RULE },
 	[SEC_QUEUE] = { .name = "queue", .of = OF_CONF },
-	[SEC_BOUNCE] = { .name = "bounce", .of = OF_CONF, .later = true },
+	[SEC_BOUNCE] = { .name = "bounce", .of = OF_CONF },
 	[SEC_LISTEN] = { .name = "listen",
 	                 .multi = true,
 	                 .titled = true,
@@ -39,6 +39,8 @@ const struct conf_section_row conf_sections[SECTIONS] = {
 #define TOP(k, t, field, ...) KEPT(SEC_ROOT, k, t, struct conf, field, __VA_ARGS__)
 #define HOST(k, t, field, ...) \
 	KEPT(SEC_SMARTHOST, k, t, struct smarthost, field, __VA_ARGS__)
+#define QUEUE(k, t, field, ...) KEPT(SEC_QUEUE, k, t, struct conf, field, __VA_ARGS__)
+#define BOUNCE(k, t, field, ...) KEPT(SEC_BOUNCE, k, t, struct conf, field, __VA_ARGS__)
 #define RULE(k, t, field, ...) \
 	KEPT(SEC_MASQUERADE, k, t, struct masq_rule, field, __VA_ARGS__)
 
@@ -67,13 +69,14 @@ const struct conf_row conf_rows[] = {
 	LATER(SEC_SMARTHOST, "token-command", TYPE_STRING),
 	HOST("auth", TYPE_STRING, auth, .def = "auto", .check = conf_check_auth),
 	HOST("auth-insecure", TYPE_BOOL, auth_insecure, .def = "no"),
-	LATER(SEC_SMARTHOST, "for", TYPE_LIST),
-	LATER(SEC_SMARTHOST, "from", TYPE_LIST),
+	HOST("for", TYPE_LIST, for_, .check = conf_check_pattern),
+	HOST("from", TYPE_LIST, from, .check = conf_check_pattern),
 	HOST("lifetime", TYPE_SPAN, lifetime, .def = "5d"),
 	HOST("retry", TYPE_SPAN, retry, .def = "5m"),
 	HOST("retry-max", TYPE_SPAN, retry_max, .def = "4h"),
-	LATER(SEC_SMARTHOST, "warn-after", TYPE_LIST),
-	LATER(SEC_SMARTHOST, "give-up", TYPE_STRING),
+	HOST("warn-after", TYPE_SPANS, warn_after, .def = "4h", .none = "never",
+	     .empty = true),
+	HOST("give-up", TYPE_SPAN, give_up, .none = "never"),
 	LATER(SEC_SMARTHOST, "rate", TYPE_LIST),
 	LATER(SEC_SMARTHOST, "stream", TYPE_STRING),
 	LATER(SEC_SMARTHOST, "hold", TYPE_STRING),
@@ -87,18 +90,18 @@ const struct conf_row conf_rows[] = {
 	RULE("rewrite", TYPE_REWRITE, rewrite, .def = "envelope from sender"),
 	RULE("user", TYPE_LIST, user, .check = NULL),
 
-	LATER(SEC_QUEUE, "max-messages", TYPE_STRING),
-	LATER(SEC_QUEUE, "max-bytes", TYPE_STRING),
-	LATER(SEC_QUEUE, "max-per-user", TYPE_STRING),
-	LATER(SEC_QUEUE, "min-free", TYPE_STRING),
-	KEPT(SEC_QUEUE, "max-message-size", TYPE_SIZE, struct conf, max_message_size,
-	     .def = "50M"),
+	QUEUE("max-messages", TYPE_COUNT, max_messages, .def = "0"),
+	QUEUE("max-bytes", TYPE_SIZE, max_bytes, .def = "0", .none = "0"),
+	QUEUE("max-per-user", TYPE_COUNT, max_per_user, .def = "100000"),
+	QUEUE("min-free", TYPE_SIZE, min_free, .def = "16M", .none = "0"),
+	QUEUE("max-message-size", TYPE_SIZE, max_message_size, .def = "50M"),
 
-	LATER(SEC_BOUNCE, "notify", TYPE_LIST),
-	LATER(SEC_BOUNCE, "to", TYPE_STRING),
-	LATER(SEC_BOUNCE, "bounce-from", TYPE_STRING),
-	LATER(SEC_BOUNCE, "template", TYPE_STRING),
-	LATER(SEC_BOUNCE, "return", TYPE_STRING),
+	BOUNCE("notify", TYPE_NOTIFY, notify_failure, .def = "failure delay",
+	       .none = "never", .empty = true),
+	BOUNCE("to", TYPE_STRING, bounce_to, .def = "sender", .check = conf_check_to),
+	BOUNCE("bounce-from", TYPE_STRING, bounce_from, .check = conf_check_address),
+	BOUNCE("template", TYPE_STRING, bounce_template, .check = conf_check_path),
+	BOUNCE("return", TYPE_RETURN, bounce_whole, .def = "headers"),
 
 	LATER(SEC_LISTEN, "allow", TYPE_LIST),
 	LATER(SEC_LISTEN, "tls-certificate", TYPE_STRING),
@@ -119,5 +122,22 @@ const size_t conf_rows_n = ARRAY_LEN(conf_rows);
 
 bool conf_type_is_list(enum conf_type t)
 {
-	return t == TYPE_LIST || t == TYPE_HOSTS || t == TYPE_REWRITE;
+	return t == TYPE_LIST || t == TYPE_HOSTS || t == TYPE_SPANS ||
+	       t == TYPE_REWRITE || t == TYPE_NOTIFY;
+}
+
+int64_t conf_notify(const struct conf_row *row, const void *field)
+{
+	const struct conf *c = (const void *)((const char *)field - row->offset);
+
+	return (c->notify_failure ? NOTIFY_FAILURE : 0) |
+	       (c->notify_delay ? NOTIFY_DELAY : 0);
+}
+
+void conf_notify_add(const struct conf_row *row, void *field, int64_t bits)
+{
+	struct conf *c = (void *)((char *)field - row->offset);
+
+	c->notify_failure = c->notify_failure || (bits & NOTIFY_FAILURE);
+	c->notify_delay = c->notify_delay || (bits & NOTIFY_DELAY);
 }

@@ -23,8 +23,14 @@ static const struct word units_size[] = {
 	{ "", 1 }, { "K", 1 << 10 }, { "M", 1 << 20 }, { "G", 1 << 30 }
 };
 
+static const struct word units_count[] = { { "", 1 }, { "K", 1000 }, { "M", 1000000 } };
+static const struct word words_notify[] = { { "failure", NOTIFY_FAILURE },
+	                                    { "delay", NOTIFY_DELAY } };
+static const struct word words_return[] = { { "headers", 0 }, { "message", 1 } };
+
 enum {
 	SPAN_MAX = 366 * 86400, /* seconds: a year is longer than any mail waits */
+	COUNT_MAX = 1000000000, /* messages: more than fit on any disk */
 };
 #define SIZE_LIMIT ((int64_t)1 << 40)
 
@@ -161,6 +167,66 @@ int conf_check_address(struct str v, struct buf *why)
 	return 0;
 }
 
+int conf_check_to(struct str v, struct buf *why)
+{
+	if (str_eq(v, STR("sender")) || str_eq(v, STR("admin")))
+		return 0;
+	if (conf_check_address(v, why) == 0)
+		return 0;
+	buf_z(why, ", or be \"sender\" or \"admin\"");
+	return -EINVAL;
+}
+
+/* A domain as a pattern: stars and question marks anywhere. */
+static bool pattern_domain_ok(struct str v)
+{
+	bool literal = v.n && v.p[0] == '[';
+	char before = '.';
+
+	for (size_t i = 0; i < v.n; i++) {
+		char c = v.p[i], l = ascii_lower(c);
+		bool plain = (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') ||
+		             (unsigned char)c >= 0x80 || c == '*' || c == '?' ||
+		             c == '-' || c == '_';
+
+		if (!plain && (c != '.' || before == '.') &&
+		    !(literal && (c == '[' || c == ']' || c == ':')))
+			return false;
+		before = c;
+	}
+	return before != '.';
+}
+
+/* What a pattern would look like that somebody meant who is used to other programs. */
+int conf_check_pattern(struct str v, struct buf *why)
+{
+	_cleanup_buf_ struct buf address = BUF_INIT;
+	ptrdiff_t at = str_rchr(v, '@');
+	struct str domain = at < 0 ? v : str_from(v, (size_t)at + 1);
+
+	if (at == 0)
+		return refuse(why, "begins with @; for a whole domain write example.org "
+		                   "or *@example.org");
+	if (domain.n == 0)
+		return refuse(why,
+		              "has nothing behind its @; for every domain write root@*");
+	if (domain.p[0] == '.')
+		return refuse(why, "has a domain that begins with a dot; for all below "
+		                   "a domain write *.example.org");
+	if (!pattern_domain_ok(domain))
+		return refuse(why, "is no pattern; it would look like example.org, "
+		                   "*.example.org or ann@example.org");
+	if (at < 0)
+		return 0;
+	/* Stars and question marks are plain letters of a local part. */
+	buf_str(&address, str_head(v, (size_t)at));
+	buf_z(&address, "@x");
+	if (!addr_envelope_ok(buf_view(&address)))
+		return refuse(why, "is no pattern of an address; it would look like "
+		                   "ann@example.org or *@example.org");
+	return 0;
+}
+
 int conf_check_path(struct str v, struct buf *why)
 {
 	if (v.p[0] == '~')
@@ -293,8 +359,32 @@ static int value_size(struct str v, int64_t *ret, struct buf *why)
 	return 0;
 }
 
+static int value_count(struct str v, int64_t *ret, struct buf *why)
+{
+	struct str unit;
+	int64_t number, each;
+
+	if (!number_unit(v, &number, &unit) ||
+	    !find(units_count, ARRAY_LEN(units_count), unit, &each))
+		return refuse(why, "is no number; write one as 500, 100K or 1M, or 0 for "
+		                   "no limit");
+	if (number > COUNT_MAX / each)
+		return refuse(why, "is out of range; give at most 1000M, or 0 for no "
+		                   "limit");
+	*ret = number * each;
+	return 0;
+}
+
 static int value_word(enum conf_type type, struct str v, int64_t *ret, struct buf *why)
 {
+	if (type == TYPE_NOTIFY)
+		return find(words_notify, ARRAY_LEN(words_notify), v, ret)
+		           ? 0
+		           : refuse(why, "is nothing to be told of; use failure, delay");
+	if (type == TYPE_RETURN)
+		return find(words_return, ARRAY_LEN(words_return), v, ret)
+		           ? 0
+		           : refuse(why, "is nothing to return; use headers or message");
 	if (type == TYPE_TLS)
 		return find(words_tls, ARRAY_LEN(words_tls), v, ret)
 		           ? 0
@@ -310,28 +400,26 @@ static int value_word(enum conf_type type, struct str v, int64_t *ret, struct bu
 	                         "sender, reply-to, to or cc");
 }
 
-int conf_value(const struct conf_row *row, struct str v, int64_t *ret_number,
-               struct buf *why)
+static int value_typed(const struct conf_row *row, struct str v, int64_t *ret_number,
+                       struct buf *why)
 {
 	_cleanup_buf_ struct buf host = BUF_INIT;
 
-	if (v.n == 0)
-		return refuse(why, "is empty; leave the key out, or give it a value");
-	if (v.n > CONF_VALUE_MAX)
-		return refuse(why, "is longer than 1024 octets");
-	for (size_t i = 0; i < v.n; i++)
-		if ((unsigned char)v.p[i] < 0x20 || v.p[i] == 0x7f)
-			return refuse(why, "has a control character; remove it");
 	switch (row->type) {
 	case TYPE_PORT:
 		return value_port(v, ret_number, why);
 	case TYPE_SPAN:
+	case TYPE_SPANS:
 		return value_span(v, ret_number, why);
 	case TYPE_SIZE:
 		return value_size(v, ret_number, why);
+	case TYPE_COUNT:
+		return value_count(v, ret_number, why);
 	case TYPE_BOOL:
 	case TYPE_TLS:
 	case TYPE_REWRITE:
+	case TYPE_NOTIFY:
+	case TYPE_RETURN:
 		return value_word(row->type, v, ret_number, why);
 	case TYPE_HOSTS:
 		return conf_host(v, &host, why);
@@ -341,4 +429,26 @@ int conf_value(const struct conf_row *row, struct str v, int64_t *ret_number,
 		break;
 	}
 	return row->check ? row->check(v, why) : 0;
+}
+
+int conf_value(const struct conf_row *row, struct str v, int64_t *ret_number,
+               struct buf *why)
+{
+	int e;
+
+	if ((v.n == 0 && row->empty) || (row->none && str_eq(v, str_z(row->none)))) {
+		*ret_number = 0;
+		return 0;
+	}
+	if (v.n == 0)
+		return refuse(why, "is empty; leave the key out, or give it a value");
+	if (v.n > CONF_VALUE_MAX)
+		return refuse(why, "is longer than 1024 octets");
+	for (size_t i = 0; i < v.n; i++)
+		if ((unsigned char)v.p[i] < 0x20 || v.p[i] == 0x7f)
+			return refuse(why, "has a control character; remove it");
+	e = value_typed(row, v, ret_number, why);
+	if (e < 0 && row->none)
+		buf_fmt(why, ", or \"%s\"", row->none);
+	return e;
 }

@@ -20,6 +20,7 @@ enum {
 	CONF_TITLE_MAX = 64,        /* octets of a smart host's name */
 	CONF_SECRET_MAX = 64 << 10, /* octets of a password file */
 	CONF_KEYS_MAX = 40,         /* keys of one section, checked by a test */
+	CONF_ASSIGNED_MAX = 10000,  /* assignments whose lines are known */
 };
 
 enum conf_section {
@@ -53,10 +54,14 @@ enum conf_type {
 	TYPE_HOSTS,    /* struct strv; addresses are kept in brackets */
 	TYPE_PORT,     /* int64_t, 0 when not given */
 	TYPE_SPAN,     /* int64_t, seconds */
+	TYPE_SPANS,    /* struct conf_spans: ascending, none twice */
 	TYPE_SIZE,     /* int64_t, octets */
+	TYPE_COUNT,    /* int64_t; 0: no limit */
 	TYPE_BOOL,     /* bool */
 	TYPE_TLS,      /* enum conf_tls */
 	TYPE_REWRITE,  /* unsigned, MASQ_ bits; a list in the file */
+	TYPE_NOTIFY,   /* notify_failure and notify_delay of struct conf; a list */
+	TYPE_RETURN,   /* bool: the whole message */
 };
 
 /* Looks at one value. 0, or -EINVAL with "is ...; what would be right" in why. */
@@ -66,9 +71,11 @@ struct conf_row {
 	enum conf_section section;
 	const char *key;
 	enum conf_type type;
-	const char *def; /* as it would stand in the file; NULL: none */
-	bool later;      /* refused: "not in this version" */
-	size_t offset;   /* CONF_NOWHERE: checked, not kept */
+	const char *def;  /* as it would stand in the file; NULL: none */
+	bool later;       /* refused: "not in this version" */
+	const char *none; /* this word is the number 0: no limit, never; or NULL */
+	bool empty;       /* "" and the empty list mean the same */
+	size_t offset;    /* CONF_NOWHERE: checked, not kept */
 	conf_check *check;
 };
 #define CONF_NOWHERE SIZE_MAX
@@ -77,8 +84,13 @@ extern const size_t conf_rows_n;
 
 bool conf_type_is_list(enum conf_type t);
 
-/* conf_value.c: one value as text. ret_number is set for all types but strings (a TLS or
- * MASQ_ constant, 0 or 1, seconds, octets). 0, or -EINVAL with why. */
+/* A TYPE_NOTIFY row has two fields, one of which it names; as a number they are these. */
+enum { NOTIFY_FAILURE = 1, NOTIFY_DELAY = 2 };
+int64_t conf_notify(const struct conf_row *row, const void *field);
+void conf_notify_add(const struct conf_row *row, void *field, int64_t bits);
+
+/* conf_value.c: one value as text. ret_number is set for all types but strings (a TLS,
+ * MASQ_ or NOTIFY_ constant, 0 or 1, seconds, octets, a count). 0, or -EINVAL with why. */
 int conf_value(const struct conf_row *row, struct str v, int64_t *ret_number,
                struct buf *why);
 /* Appends the host as it is kept: a name, or "[address]". 0, or -EINVAL with why. */
@@ -88,16 +100,29 @@ bool conf_domain_ok(
 bool conf_is_local(struct str v); /* localhost and its kin: never a name of ours */
 bool conf_title_ok(struct str v);
 conf_check conf_check_override, conf_check_name, conf_check_address, conf_check_path,
-    conf_check_auth, conf_check_pin, conf_check_as, conf_check_display, conf_check_log;
+    conf_check_auth, conf_check_pin, conf_check_as, conf_check_display, conf_check_log,
+    conf_check_pattern, conf_check_to;
 
 /* conf_scan.c: the file before libconfuse sees it. Comments become blanks (libconfuse
  * miscounts lines behind them), and what it would silently drop, expand, print or exit
- * for is refused. start: the lines on which sections begin, in the order in which they
- * end. 0, or -EINVAL with the line and why. ret is to be freed in any case. */
+ * for is refused. 0, or -EINVAL with the line and why. ret is to be freed in any case; its
+ * keys borrow from in. */
+struct conf_scan_section {
+	int line;    /* on which it begins */
+	unsigned id; /* counted from 1 in the order in which they begin */
+};
+struct conf_scan_key {
+	unsigned section; /* id, 0: outside of sections */
+	int line;
+	struct str key;
+	const void *in; /* what the section became; conf_load.c fills it in */
+};
 struct conf_scan {
 	struct buf text;
-	int *start;
+	struct conf_scan_section *start; /* in the order in which they end */
 	size_t starts;
+	struct conf_scan_key *key; /* each "KEY =", the first CONF_ASSIGNED_MAX */
+	size_t keys;
 };
 int conf_scan(struct str in, struct conf_scan *ret, int *ret_line, struct buf *why);
 void conf_scan_free(struct conf_scan *s);

@@ -46,7 +46,7 @@ static const struct field_kind kinds[] = {
 struct composing {
 	const struct compose_conf *c;
 	const struct envelope *e;
-	struct str id;
+	struct str id, origin;
 	struct buf *out;
 	unsigned seen;
 	size_t mailboxes; /* looked at so far */
@@ -278,7 +278,7 @@ static void add_missing(const struct composing *k)
 	}
 	if (!(k->seen & SEEN_MESSAGE_ID)) {
 		buf_z(k->out, "Message-ID: <");
-		buf_str(k->out, k->id);
+		buf_str(k->out, k->origin);
 		buf_c(k->out, '@');
 		buf_str(k->out, host_name(k->c));
 		buf_z(k->out, ">\n");
@@ -364,15 +364,15 @@ static void fold_long_lines(struct buf *b, size_t from)
 	}
 }
 
-void compose_header(const struct compose_conf *c, const struct envelope *e,
-                    const struct plan *p, struct str id, struct str header,
-                    struct buf *ret)
+void compose_header(const struct compose_conf *c, const struct envelope *e, struct str id,
+                    struct str origin, struct str header, struct buf *ret)
 {
-	struct composing k = { .c = c, .e = e, .id = id, .out = ret };
+	struct composing k = {
+		.c = c, .e = e, .id = id, .origin = origin.n ? origin : id, .out = ret
+	};
 	struct head_field f;
 	size_t from = ret->n;
 
-	(void)p;
 	add_received(&k);
 	while (head_next(&header, &f))
 		add_field(&k, &f);

@@ -65,7 +65,8 @@ void compose_plan(const struct compose_conf *c, const struct envelope *e,
 
 /* Appends the outgoing header, LF line ends, with the empty line that ends it.
  * header: the bytes of the message's header as head_length() delimits them, without its
- * empty line. id: queue id (16 hex digits). p: the plan, for what later needs it.
+ * empty line. id: queue id (16 hex digits). origin: id of the message it was split from, for
+ * a Message-ID that is the same in all parts; n == 0: never split.
  *
  * First comes Received (RFC 5321 4.4) with uid, client, id and the date from e->time.
  *
@@ -81,8 +82,7 @@ void compose_plan(const struct compose_conf *c, const struct envelope *e,
  * Control bytes do not get into generated fields. CRs before LF go; lines over
  * COMPOSE_LINE_MAX are folded, at a blank where there is one. Other bytes of the header,
  * lone CRs too, are left to mend and src/smtp/wire.h. */
-void compose_header(const struct compose_conf *c, const struct envelope *e,
-                    const struct plan *p, struct str id, struct str header,
-                    struct buf *ret);
+void compose_header(const struct compose_conf *c, const struct envelope *e, struct str id,
+                    struct str origin, struct str header, struct buf *ret);
 
 #endif

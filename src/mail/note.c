@@ -5,7 +5,9 @@
 #include <errno.h>
 
 enum {
-	NOTE_ROUTE_MAX = 64, /* octets of a route's name (conf: a smart host's) */
+	NOTE_ROUTE_MAX = 64,   /* octets of a route's name (conf: a smart host's) */
+	NOTE_ORIGIN_LEN = 16,  /* hexadecimal digits of a queue id (spool/id.h) */
+	NOTE_DOUBTS_CLOCK = 3, /* tries in doubt that make a message's clock go */
 };
 
 static bool route_ok(struct str r)
@@ -90,6 +92,19 @@ static int parse_rcpt(struct str line, struct note *n, const char **why)
 	return 0;
 }
 
+static int parse_origin(struct str id, struct note *n, const char **why)
+{
+	bool ok = id.n == NOTE_ORIGIN_LEN;
+
+	for (size_t i = 0; ok && i < id.n; i++)
+		ok = (id.p[i] >= '0' && id.p[i] <= '9') ||
+		     (id.p[i] >= 'a' && id.p[i] <= 'f');
+	if (!ok)
+		return damaged(why, "an O line without a queue id");
+	n->origin = id;
+	return 0;
+}
+
 static int parse_plan(struct str *text, struct note *n, const char **why)
 {
 	bool sender = false, dsn = false;
@@ -116,9 +131,12 @@ static int parse_plan(struct str *text, struct note *n, const char **why)
 			free(n->plan.sender);
 			n->plan.sender = str_dup(line);
 		} else if (str_starts(line, STR("D")) && sender && !dsn &&
-		           n->plan.rcpts == 0) {
+		           n->origin.n == 0 && n->plan.rcpts == 0) {
 			dsn = true;
 			e = parse_dsn(str_from(line, 1), &n->plan, why);
+		} else if (str_starts(line, STR("O")) && sender && n->origin.n == 0 &&
+		           n->plan.rcpts == 0) {
+			e = parse_origin(str_from(line, 1), n, why);
 		} else if (str_starts(line, STR("P")) && sender) {
 			e = parse_rcpt(str_from(line, 1), n, why);
 		} else {
@@ -204,18 +222,26 @@ static int parse_result(struct str line, struct note *n)
 	return 0;
 }
 
+/* A host that loses its last reply every time must not keep a message for ever. */
+static void add_doubt(struct note *n, int64_t time)
+{
+	n->doubts++;
+	if (n->doubts == NOTE_DOUBTS_CLOCK && n->first_trouble == 0)
+		n->first_trouble = time > 0 ? time : 1;
+}
+
 /* A line that is the beginning of a good one was cut by a crash or a full disk before its
  * LF, and the LF came with the next writer: it is passed over. Any other bad line is
  * damage. */
 static int parse_outcome(struct str line, struct note *n)
 {
 	struct str rest = str_from(line, 2);
-	uint64_t time;
+	uint64_t time = 0;
 	int e;
 
 	if (line.n == 0)
 		return 0;
-	if (str_chr(STR("rdeb"), line.p[0]) < 0)
+	if (str_chr(STR("rdebwc"), line.p[0]) < 0)
 		return -EBADMSG;
 	if (line.n == 1)
 		return 0;
@@ -226,13 +252,17 @@ static int parse_outcome(struct str line, struct note *n)
 	if (line.p[0] == 'd') {
 		e = take_number(&rest, INT64_MAX, &time);
 		if (e > 0)
-			n->doubts++;
+			add_doubt(n, (int64_t)time);
 		return e < 0 ? e : 0;
 	}
 	if (rest.n && !str_u64(rest, &time))
 		return -EBADMSG;
 	if (rest.n && line.p[0] == 'e')
 		n->tries++;
+	else if (rest.n && line.p[0] == 'w')
+		n->warned++;
+	else if (rest.n && line.p[0] == 'c')
+		n->recompose = true;
 	return 0;
 }
 
@@ -272,7 +302,8 @@ void note_free(struct note *n)
 
 /* ---- Writing ---- */
 
-void note_print_plan(struct buf *b, const struct plan *p, struct str route)
+void note_print_plan(struct buf *b, const struct plan *p, struct str route,
+                     struct str origin)
 {
 	assert(route_ok(route));
 	assert(p->rcpts > 0);
@@ -281,6 +312,12 @@ void note_print_plan(struct buf *b, const struct plan *p, struct str route)
 		buf_fmt(b, "D%s%s%s%s%s\n", p->ret[0] ? "RET=" : "", p->ret,
 		        p->ret[0] && p->envid[0] ? "\t" : "", p->envid[0] ? "ENVID=" : "",
 		        p->envid);
+	if (origin.n) {
+		assert(origin.n == NOTE_ORIGIN_LEN);
+		buf_c(b, 'O');
+		buf_str(b, origin);
+		buf_c(b, '\n');
+	}
 	for (size_t i = 0; i < p->rcpts; i++) {
 		const struct plan_rcpt *r = &p->rcpt[i];
 

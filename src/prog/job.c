@@ -84,8 +84,8 @@ static bool due_parse(struct str s, uint32_t *ret)
 
 bool job_parse(struct str line, struct job_record *ret)
 {
-	static const char *const with_id[] = { "job", "s",   "ok",  "p",
-		                               "n",   "dsn", "end", "refused" };
+	static const char *const with_id[] = { "job", "s",    "ok",  "p",      "n",
+		                               "dsn", "part", "end", "refused" };
 	static const char *const without_id[] = { "host", "up",   "log",  "secret",
 		                                  "stop", "halt", "good", "known" };
 	struct str part;

@@ -5,21 +5,31 @@
  * Push is started with the descriptors JOB_FD_*.
  *
  * Down (mailchuted to push):
- *	job <id> <due> [note]       + message [+ note]      due: 8 hex digits, to be
- *echoed secret                      + the password file, or without a descriptor: it
- *failed stop                        finish what is in hand, then leave Up, and (without
- *descriptors) the run journal's records: s <id> <due>                journal only: the
- *last octets are about to go out ok <id> <due> <code> <text> every recipient accepted; no
- *note needed p <id> <due> <line>         a line of a new note (the plan comes first) n
- *<id> <due> <line>         a line to append to the note dsn <id> <due> <n>          + a
- *drop: commit it as the n-th message derived from id end <id> <due> done         all
- *recipients settled: apply p, n, dsn; remove end <id> <due> later <time> some are
- *pending: apply; due at time end <id> <due> bad <why>    apply; put into bad/ host
- *<stage> <code> <text>  the host's trouble: no message is touched; push leaves up <facts>
- *a session is ready for messages log <level> <text>          a line for the log: a(lert)
- *w(arning) i(nfo) d(ebug) Jobs without "ok" or "end" when push has left were not tried,
- *unless the journal has their "s": then they are possible duplicates. The journal holds
- *no line of a failed recipient: such a recipient is simply tried again.
+ *	job <id> <due> [note]      + message [+ note]; due: 8 hex digits, to be echoed
+ *	secret                     + the password file, or without a descriptor: it failed
+ *	known <time> <open> <since>    when the host last accepted something; 1 while it
+ *	                           refuses everything alike; since when it is down, 0: it is not
+ *	stop                       finish what is in hand, then leave
+ *	halt                       leave what is in hand
+ * Up, and (without descriptors) the run journal's records:
+ *	s <id> <due>               journal only: the last octets are about to go out
+ *	ok <id> <due> <code> <text>    every recipient accepted; no note needed
+ *	refused <id> <due> <stage> <code> <text>    as any message could have been (breaker.h)
+ *	good                       some recipient was accepted
+ *	p <id> <due> <line>        a line of a new note (the plan comes first)
+ *	n <id> <due> <line>        a line to append to the note
+ *	dsn <id> <due> <n>         + a drop: commit it as the n-th message derived from id
+ *	part <id> <due> <n>        + a note: the router split the message; n from PART_FIRST on
+ *	end <id> <due> done        all recipients settled: apply p, n, dsn; remove
+ *	end <id> <due> later <time>    some are pending: apply; due at time
+ *	end <id> <due> route <name>    the router's: apply; goes to that route
+ *	end <id> <due> bad <why>   apply; put into bad/
+ *	host <stage> <code> <text> the host's trouble: no message is touched; push leaves
+ *	up <facts>                 a session is ready for messages
+ *	log <level> <text>         a line for the log: a(lert) w(arning) i(nfo) d(ebug)
+ * Jobs without "ok" or "end" when push has left were not tried, unless the journal has
+ * their "s": then they are possible duplicates. The journal holds no line of a failed
+ * recipient: such a recipient is simply tried again.
  */
 #ifndef PROG_JOB_H
 #define PROG_JOB_H

@@ -357,7 +357,7 @@ int client_open(struct client *c, const struct sockaddr *to, socklen_t to_len,
 	if (c->tls)
 		tls_expect(c->tls);
 	c->conn.cancel_fd = c->conf->cancel_fd;
-	c->conn.cancel_ms = session_ms(c, CONN_CANCEL_SECONDS);
+	c->conn.cancel_ms = 0;
 	c->conn.session_end = most > 0 ? now + most : INT64_MAX;
 	if (begin(c, to, to_len) == 0)
 		return 0;

@@ -27,11 +27,13 @@ struct client_conf {
 	struct str auth_only; /* "plain", "login": only so; n == 0, "auto": as is best */
 	bool auth_insecure;   /* PLAIN and LOGIN also without TLS */
 	struct str helo;     /* FQDN or address literal; n == 0: literal of our address */
-	int64_t session_max; /* milliseconds for the whole session */
+	int64_t session_max; /* milliseconds for the whole session; a message in hand has
+	                        a second more for each 1000 octets */
 	int64_t timeout_scale; /* milliseconds that a "second" of RFC 5321's timeouts
 	                          lasts: 1000; tests use less */
-	int cancel_fd; /* -1, or a descriptor: when its peer hangs up, nothing more
-	                * is sent, and replies outstanding are awaited 30 s at most */
+	int cancel_fd; /* -1, or a descriptor: when its peer hangs up (also only its writing
+	                * half), nothing more is sent; but the reply to a message whose last
+	                * octet is out is awaited, 30 s at most */
 };
 
 struct client;

@@ -27,10 +27,10 @@ struct conn {
 	size_t tls_retry;    /* GnuTLS holds a record of so many octets: asked again */
 	int64_t session_end; /* clock_ms() at which everything ends */
 	int64_t cancel_end;  /* 0: not cancelled */
-	int64_t cancel_ms;   /* CONN_CANCEL_SECONDS, scaled */
-	int64_t moved;       /* clock_ms() of the last octet that the kernel took */
-	int write_error;     /* errno of the write that failed; what is unsent stays */
-	int tls_error;       /* GnuTLS's error that ended reading; 0: none */
+	int64_t cancel_ms; /* how long to wait then: 0, or CONN_CANCEL_SECONDS, scaled */
+	int64_t moved;     /* clock_ms() of the last octet that the kernel took */
+	int write_error;   /* errno of the write that failed; what is unsent stays */
+	int tls_error;     /* GnuTLS's error that ended reading; 0: none */
 	bool eof;
 };
 #define CONN_INIT                         \

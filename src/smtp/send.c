@@ -12,6 +12,8 @@ enum {
 	/* Octets of an address: as long as src/mail lets them be. */
 	ADDRESS_MAX = 1000,
 	PARAMETER_MAX = 500,
+	/* Octets that are worth one more second of session_max. */
+	SLOWEST = 1000,
 };
 
 enum rcpt_state {
@@ -441,6 +443,8 @@ static void commit(struct job *j)
 		j->m->on_commit(j->m->arg);
 	j->committed = true;
 	j->c->final = true;
+	/* From here on somebody may have it: the reply is worth waiting for. */
+	j->c->conn.cancel_ms = session_ms(j->c, CONN_CANCEL_SECONDS);
 }
 
 /* The content after 354. 0; -1: broken; *ret_error: -errno of the body's descriptor. */
@@ -493,6 +497,7 @@ static int transaction(struct job *j, int *ret_error)
 		return -1;
 	c->decided++;
 	c->final = false;
+	c->conn.cancel_ms = 0;
 	return 0;
 }
 
@@ -532,6 +537,23 @@ static bool todo(const struct job *j)
 	return false;
 }
 
+/* As many as it takes. The session's time is meant for messages of the usual size: a large
+ * one that a slow line cannot carry within it would never arrive. */
+static void transactions(struct job *j, int *ret_error)
+{
+	struct client *c = j->c;
+	int64_t end = c->conn.session_end;
+
+	while (todo(j)) {
+		if (end < INT64_MAX)
+			c->conn.session_end =
+			    end + session_ms(c, (int64_t)(j->size / SLOWEST));
+		if (transaction(j, ret_error) < 0)
+			return;
+	}
+	c->conn.session_end = end;
+}
+
 /* What the end of the connection means for recipients without a verdict. */
 static void decide_broken(struct job *j)
 {
@@ -564,8 +586,7 @@ int client_send(struct client *c, struct client_msg *m)
 		die_oom();
 	preflight(&j);
 	if (todo(&j) && listen_first(&j) == 0)
-		while (todo(&j) && transaction(&j, &error) == 0)
-			;
+		transactions(&j, &error);
 	if (c->is_broken)
 		decide_broken(&j);
 	free(j.state);

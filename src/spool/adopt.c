@@ -1,7 +1,7 @@
 #include "spool/adopt.h"
 #include "base/io.h"
 #include "mail/envelope.h"
-#include <dirent.h>
+#include "spool/dir.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -49,30 +49,6 @@ static bool room_for(struct room *r, int64_t size)
 	}
 	r->left -= size + COPY_SLACK;
 	return true;
-}
-
-/* Is this name in in/drop a message that can be taken? */
-static bool drop_ok(struct spool *s, const struct adopt_ops *ops, const char *name,
-                    struct room *room)
-{
-	const char *why = NULL;
-	struct stat st;
-
-	if (fstatat(ops ? s->drop : s->taken, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return false;
-	if (!ops)
-		return room_for(room, st.st_size);
-	if (!S_ISREG(st.st_mode))
-		why = "not a regular file";
-	else if (st.st_uid != geteuid() && !(st.st_mode & S_IRGRP))
-		why = "not readable by the group";
-	else if (st.st_uid != geteuid() && st.st_gid != getegid())
-		why = "not of the spool's group";
-	else if (st.st_size > room->disk)
-		why = "larger than the disk";
-	if (why)
-		ops->junk(ops->arg, name, st.st_uid, why);
-	return !why && room_for(room, st.st_size);
 }
 
 /* Moves one drop where its owner cannot reach it. After the clock was set back an id could
@@ -203,27 +179,193 @@ static int batch_commit(struct spool *s, const struct adopt_ops *ops, struct tak
 	return e < 0 ? e : (int)n;
 }
 
+/* ---- Names ---- */
+
+enum { UIDS = 64 /* told apart in one call; the rest counts as one */ };
+
+/* One look at in/drop. */
+struct look {
+	struct spool *s;
+	const struct adopt_ops *ops;
+	struct room *room;
+	struct id *ids; /* ADOPT_BATCH: what is taken */
+	size_t n;
+	struct id
+	    spare[ADOPT_HALF]; /* of uids that have their half: when nobody else waits */
+	uid_t spare_uid[ADOPT_HALF];
+	int64_t spare_size[ADOPT_HALF];
+	size_t spares;
+	unsigned left; /* drops that wait for one of the next calls */
+	struct tally {
+		uid_t uid;
+		unsigned taken, cleared;
+	} tally[UIDS];
+	size_t tallies;
+};
+
+static struct tally *tally_of(struct look *l, uid_t uid)
+{
+	for (size_t i = 0; i < l->tallies; i++)
+		if (l->tally[i].uid == uid)
+			return &l->tally[i];
+	if (l->tallies == UIDS)
+		return &l->tally[UIDS - 1];
+	l->tally[l->tallies] = (struct tally){ .uid = uid };
+	return &l->tally[l->tallies++];
+}
+
+/* Why this name in in/drop is no message that can be taken; NULL: it is one. */
+static const char *drop_bad(const struct look *l, const struct stat *st)
+{
+	if (!S_ISREG(st->st_mode))
+		return "not a regular file";
+	if (st->st_uid != geteuid() && !(st->st_mode & S_IRGRP))
+		return "not readable by the group";
+	if (st->st_uid != geteuid() && st->st_gid != getegid())
+		return "not of the spool's group";
+	if (st->st_size > l->room->disk)
+		return "larger than the disk";
+	return NULL;
+}
+
+static void look_take(struct look *l, const struct id *id, uid_t uid, int64_t size)
+{
+	const struct adopt_ops *ops = l->ops;
+
+	if (l->n == ADOPT_BATCH) {
+		l->left++;
+		return;
+	}
+	if ((ops->may && !ops->may(ops->arg, uid)) || !room_for(l->room, size))
+		return;
+	tally_of(l, uid)->taken++;
+	l->ids[l->n++] = *id;
+}
+
+/* A name that is an id. */
+static void look_drop(struct look *l, const char *name)
+{
+	const char *why;
+	struct stat st;
+	struct id id;
+
+	if (fstatat(l->s->drop, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	why = drop_bad(l, &st);
+	if (why) {
+		l->ops->junk(l->ops->arg, name, st.st_uid, why);
+		return;
+	}
+	id_from(str_z(name), &id);
+	if (tally_of(l, st.st_uid)->taken < ADOPT_HALF) {
+		look_take(l, &id, st.st_uid, st.st_size);
+	} else if (l->spares < ADOPT_HALF) {
+		l->spare[l->spares] = id;
+		l->spare_uid[l->spares] = st.st_uid;
+		l->spare_size[l->spares++] = st.st_size;
+	} else {
+		l->left++;
+	}
+}
+
+/* An id, or "t." and one: nobody's name but a message's. */
+static bool name_is_ours(const char *name)
+{
+	return id_ok(name) || (name[0] == 't' && name[1] == '.' && id_ok(name + 2));
+}
+
+/* A name that is none of ours. What it stands for may be swapped by its owner while we look:
+ * whatever it is then, it is junk. */
+static void look_junk(struct look *l, const char *name)
+{
+	struct stat st;
+	struct id id;
+	int e = 0;
+
+	if (++l->s->drop_junk <= ADOPT_JUNK)
+		return;
+	if (fstatat(l->s->drop, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	if (S_ISDIR(st.st_mode)) {
+		e = unlinkat(l->s->drop, name, AT_REMOVEDIR);
+	} else if (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)) {
+		id = spool_new_id(l->s);
+		e = io_rename_new(l->s->drop, name, l->s->junk, id.c);
+	} else {
+		e = unlinkat(l->s->drop, name, 0);
+	}
+	if (e == 0)
+		tally_of(l, st.st_uid)->cleared++;
+}
+
+/* Reads on where the last call left off. False: the folder's end was reached. */
+static bool look_names(struct look *l)
+{
+	DIR *d = dir_open(l->s->drop, ".");
+	const struct dirent *e = NULL;
+
+	if (!d)
+		return false;
+	if (l->s->drop_at)
+		seekdir(d, l->s->drop_at);
+	for (int i = 0; i < ADOPT_NAMES && l->n < ADOPT_BATCH && l->left < ADOPT_BEHIND &&
+	                (e = readdir(d));
+	     i++) {
+		if (name_is_ours(e->d_name)) {
+			if (e->d_name[0] != 't')
+				look_drop(l, e->d_name);
+		} else if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+			look_junk(l, e->d_name);
+		}
+	}
+	l->s->drop_at = e ? telldir(d) : 0;
+	closedir(d);
+	return e != NULL;
+}
+
 static int name_cmp(const void *a, const void *b)
 {
 	return id_cmp(a, b);
 }
 
-/* Reads at most ADOPT_BATCH ids of taken/ or (with ops) of in/drop, passing over what is no
- * message or does not fit; sorted by age; *ret_more when there were others. */
-static size_t names_read(struct spool *s, const struct adopt_ops *ops, struct id *ids,
-                         struct room *room, bool *ret_more)
+/* Chooses at most ADOPT_BATCH names of in/drop, sorted by age, passing over what is no
+ * message or does not fit; *ret_more when there are others. */
+static size_t names_dropped(struct spool *s, const struct adopt_ops *ops, struct id *ids,
+                            struct room *room, bool *ret_more)
 {
-	int fd =
-	    openat(ops ? s->drop : s->taken, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct look l = { .s = s, .ops = ops, .room = room, .ids = ids };
+	bool middle = s->drop_at != 0, more;
+
+	if (!middle) {
+		s->drop_again = false;
+		s->drop_junk = 0;
+	}
+	more = look_names(&l);
+	for (size_t i = 0; i < l.spares; i++)
+		look_take(&l, &l.spare[i], l.spare_uid[i], l.spare_size[i]);
+	for (size_t i = 0; i < l.tallies && ops->cleared; i++)
+		if (l.tally[i].cleared)
+			ops->cleared(ops->arg, l.tally[i].uid, l.tally[i].cleared);
+	/* Where names are taken away, a file system may count the rest anew, and some are
+	 * passed over: what took several calls is looked at until nothing is found. */
+	s->drop_again |= l.left || (l.n && (more || middle));
+	*ret_more = more || s->drop_again;
+	qsort(ids, l.n, sizeof(*ids), name_cmp);
+	return l.n;
+}
+
+/* The same of taken/. */
+static size_t names_taken(struct spool *s, struct id *ids, struct room *room,
+                          bool *ret_more)
+{
+	DIR *d = dir_open(s->taken, ".");
 	const struct dirent *e;
+	struct stat st;
 	size_t n = 0;
 
 	*ret_more = false;
-	if (!d) {
-		cleanup_fd(&fd);
+	if (!d)
 		return 0;
-	}
 	while ((e = readdir(d))) {
 		if (!id_ok(e->d_name))
 			continue;
@@ -231,14 +373,16 @@ static size_t names_read(struct spool *s, const struct adopt_ops *ops, struct id
 			*ret_more = true;
 			break;
 		}
-		if (!drop_ok(s, ops, e->d_name, room))
-			continue;
-		id_from(str_z(e->d_name), &ids[n++]);
+		if (fstatat(s->taken, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    room_for(room, st.st_size))
+			id_from(str_z(e->d_name), &ids[n++]);
 	}
 	closedir(d);
 	qsort(ids, n, sizeof(*ids), name_cmp);
 	return n;
 }
+
+/* ---- A batch ---- */
 
 /* A drop that turned out to be none, while we looked: back to where its owner sees it, under
  * a name that is not looked at again. */
@@ -265,7 +409,8 @@ static int batch_fill(struct spool *s, const struct adopt_ops *ops, bool leftove
 	int refused = 0;
 
 	room_look(s, &room);
-	names = names_read(s, leftovers ? NULL : ops, ids, &room, ret_more);
+	names = leftovers ? names_taken(s, ids, &room, ret_more)
+	                  : names_dropped(s, ops, ids, &room, ret_more);
 	/* There is room again when this batch has given back its drops. */
 	*ret_more |= room.short_of && names;
 	s->taken_left |= leftovers && room.short_of;
@@ -296,21 +441,18 @@ static int batch_fill(struct spool *s, const struct adopt_ops *ops, bool leftove
 			return e;
 		taken_refuse(s, ops, &t->a.id);
 	}
-	if (names == 0 && room.short_of)
+	if (names == 0 && room.short_of && !*ret_more)
 		return -ENOSPC;
 	return *n ? 0 : refused;
 }
 
 void spool_recover(struct spool *s)
 {
-	int fd = openat(s->taken, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = dir_open(s->taken, ".");
 	const struct dirent *e;
 
-	if (!d) {
-		cleanup_fd(&fd);
+	if (!d)
 		return;
-	}
 	if (fsync(s->new) == 0)
 		while ((e = readdir(d)))
 			if (id_ok(e->d_name) &&

@@ -21,6 +21,8 @@ enum {
 	SLACK_OCTETS = 128 * 1024, /* free beside a copy: notes, journals, folders */
 	SLACK_PART = 64,           /* of the disk, when that is less */
 	SLACK_INODES = 16,
+	FLOOR_PART = 16, /* the door's floors are at most this part of a small disk */
+	FLOOR_INODES_PART = 64,
 };
 
 struct temp_name {
@@ -112,25 +114,66 @@ static int create(struct drop *d)
 	return -EEXIST;
 }
 
+/* Does mailchuted take anything of us? One open and one read; and who we are, only when
+ * somebody is refused. What cannot be read is open: mailchuted keeps its limits at adoption
+ * too. */
+static int door_ask(struct drop *d)
+{
+	char text[DOOR_MAX + 1];
+	uid_t uid = (uid_t)-1;
+	struct door door;
+	struct str words;
+	ssize_t n;
+
+	/* O_NONBLOCK: whatever is there, a device or a FIFO, holds up nobody. */
+	d->door = above_stdio(
+	    openat(d->dir, "../door", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+	if (d->door < 0)
+		return 0;
+	n = read(d->door, text, sizeof(text));
+	if (n <= 0)
+		return 0;
+	if (memmem(text, (size_t)n, "\nshut ", 6) ||
+	    memmem(text, (size_t)n, "\nuser ", 6))
+		uid = geteuid();
+	if (!door_read((struct str){ text, (size_t)n }, uid, clock_real_ms() / 1000,
+	               &door))
+		return 0;
+	d->limit = (uint64_t)door.size;
+	d->free_floor = (uint64_t)door.free;
+	d->inode_floor = (uint64_t)door.inodes;
+	words = str_head(door_refuses(&door, uid), sizeof(d->words));
+	if (words.n == 0)
+		return 0;
+	memcpy(d->words, words.p, words.n);
+	d->refusal.n = words.n;
+	return -EBUSY;
+}
+
 int drop_begin(struct drop *d, const char *spool)
 {
 	struct drop n = DROP_INIT;
 	int e;
 
 	n.dir = open_dir(spool, STR("/in/drop"), O_RDONLY);
-	e = n.dir < 0 ? n.dir : create(&n);
+	e = n.dir < 0 ? n.dir : door_ask(&n);
+	if (e == 0)
+		e = create(&n);
 	if (e == 0 && fchmod(n.fd, 0640) < 0)
 		e = -errno;
 	if (e < 0)
 		drop_abort(&n);
-	else
+	if (e == 0 || e == -EBUSY) {
 		*d = n;
+		d->refusal.p = d->words;
+	}
 	return e;
 }
 
 int drop_write(struct drop *d, const void *p, size_t n)
 {
-	int e = io_write(d->fd, p, n);
+	/* What is too large anyway needs no disk. */
+	int e = d->limit && d->size + n > d->limit ? 0 : io_write(d->fd, p, n);
 
 	if (e < 0)
 		d->failed = true;
@@ -150,8 +193,9 @@ void drop_abort(struct drop *d)
 		d->temp.c[0] = '\0';
 	}
 	cleanup_fd(&d->fd);
+	cleanup_fd(&d->door);
 	cleanup_fd(&d->dir);
-	d->fd = d->dir = -1;
+	d->fd = d->door = d->dir = -1;
 	errno = e;
 }
 
@@ -198,22 +242,37 @@ static int wake(int dir, const char *path, char what)
 	return fd;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* mailchuted copies every drop once. Where the last one taken fits a second time, a full disk
- * drains: when those that came later are gone, this holds for the one before too. */
+ * drains: when those that came later are gone, this holds for the one before too. The
+ * door's floors keep free what others need; on a small disk they are a part of it. */
+static bool room_above(const struct drop *d, const struct statvfs *v, unsigned share)
+{
+	uint64_t disk = (uint64_t)v->f_blocks * v->f_frsize, octets, inodes, floor;
+
+	octets = least(SLACK_OCTETS, disk / SLACK_PART);
+	floor = least(d->free_floor, disk / FLOOR_PART) / share;
+	octets = octets > floor ? octets : floor;
+	inodes = SLACK_INODES;
+	floor = least(d->inode_floor, v->f_files / FLOOR_INODES_PART) / share;
+	inodes = inodes > floor ? inodes : floor;
+	return (v->f_files == 0 || v->f_favail >= inodes) &&
+	       (uint64_t)v->f_bavail * v->f_frsize >= d->size + octets;
+}
+
 static int room_for_copy(const struct drop *d)
 {
-	uint64_t slack = SLACK_OCTETS, disk;
 	struct statvfs v;
 
 	if (fstatvfs(d->fd, &v) < 0 || v.f_blocks == 0)
 		return 0; /* unknown, or without limit */
-	disk = (uint64_t)v.f_blocks * v.f_frsize;
-	if (slack > disk / SLACK_PART)
-		slack = disk / SLACK_PART;
-	if ((v.f_files && v.f_favail < SLACK_INODES) ||
-	    (uint64_t)v.f_bavail * v.f_frsize < d->size + slack)
-		return -ENOSPC;
-	return 0;
+	if (room_above(d, &v, 1) || (geteuid() == 0 && room_above(d, &v, 2)))
+		return 0;
+	return -ENOSPC;
 }
 
 int drop_commit(struct drop *d)
@@ -223,6 +282,8 @@ int drop_commit(struct drop *d)
 
 	if (d->failed)
 		e = -EIO;
+	else if (d->limit && d->size > d->limit)
+		e = -EFBIG;
 	else if (fsync(d->fd) < 0)
 		e = -errno;
 	/* Behind the sync: only then delayed allocation has taken its share. */

@@ -1,6 +1,5 @@
 #include "spool/journal.h"
 #include "base/io.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -132,20 +131,18 @@ void journal_spare(struct spool *s, const struct id *run)
 	journal_remove(s, run);
 }
 
-bool journal_find(struct spool *s, const struct id * not, struct id *ret)
+bool journal_find(struct spool *s, bool (*busy)(void *arg, const struct id *id),
+                  void *arg, struct id *ret)
 {
-	int fd = openat(s->run, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = dir_open(s->run, ".");
 	const struct dirent *e;
 	struct id id;
 	bool found = false;
 
-	if (!d) {
-		cleanup_fd(&fd);
+	if (!d)
 		return false;
-	}
 	while ((e = readdir(d))) {
-		if (!id_from(str_z(e->d_name), &id) || (not &&id_cmp(&id, not ) == 0))
+		if (!id_from(str_z(e->d_name), &id) || (busy && busy(arg, &id)))
 			continue;
 		if (!found || id_cmp(&id, ret) < 0)
 			*ret = id;

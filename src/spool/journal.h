@@ -26,7 +26,9 @@ int journal_route(struct spool *s, const struct id *run,
 void journal_remove(struct spool *s, const struct id *run);
 /* Makes the spare where there is none; run: a new id. Best effort. */
 void journal_spare(struct spool *s, const struct id *run);
-/* The oldest journal that is not `not` (may be NULL). False: none. */
-bool journal_find(struct spool *s, const struct id * not, struct id *ret);
+/* The oldest journal for which busy(arg, id) is not true (busy may be NULL: any). False:
+ * none. */
+bool journal_find(struct spool *s, bool (*busy)(void *arg, const struct id *id),
+                  void *arg, struct id *ret);
 
 #endif

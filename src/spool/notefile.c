@@ -1,7 +1,7 @@
 #include "spool/notefile.h"
 #include "base/io.h"
 #include "mail/envelope.h"
-#include <dirent.h>
+#include "spool/queue.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -135,8 +135,60 @@ int derived_publish(struct spool *s, const struct id *parent, unsigned n)
 	return fsync(s->new) < 0 ? -errno : 0;
 }
 
-/* Takes a name apart: d.<parent>.<n>. */
-static bool derived_parse(const char *name, struct id *ret_parent, unsigned *ret_n)
+/* Removes what part_prepare() made. */
+static void part_remove(struct spool *s, const struct id *parent, unsigned n)
+{
+	struct id id = id_derive(parent, n);
+	char name[DERIVED_NAME];
+
+	derived_name(name, parent, n);
+	unlinkat(s->note, id.c, 0);
+	unlinkat(s->new, name, 0);
+}
+
+/* What nobody told of. Was its name left behind when it was published (a file system that
+ * must link and unlink), the message of its id needs its note. */
+static void derived_drop(struct spool *s, const struct id *parent, unsigned n)
+{
+	struct id id = id_derive(parent, n);
+	char name[DERIVED_NAME], route[QUEUE_ROUTE_MAX + 1];
+	struct place p;
+
+	if (n >= PART_FIRST && queue_find(s, &id, route, &p) == -ENOENT) {
+		part_remove(s, parent, n);
+		return;
+	}
+	derived_name(name, parent, n);
+	unlinkat(s->new, name, 0);
+}
+
+int part_prepare(struct spool *s, const struct id *parent, unsigned n, const char *from,
+                 struct str note)
+{
+	struct id id = id_derive(parent, n);
+	char name[DERIVED_NAME];
+	int e = 0;
+
+	derived_name(name, parent, n);
+	if (n < PART_FIRST || n > PART_MAX)
+		return -EINVAL;
+	if (faccessat(s->new, name, F_OK, 0) == 0)
+		derived_drop(s, parent, n); /* of an attempt that failed */
+	/* A note without what it was prepared for is that of a part at work. */
+	if (faccessat(s->note, id.c, F_OK, 0) == 0)
+		return -EEXIST;
+	if (linkat(s->queue, from, s->new, name, 0) < 0)
+		return -errno;
+	if (fsync(s->new) < 0)
+		e = -errno;
+	if (e == 0)
+		e = note_write(s, &id, note);
+	if (e < 0)
+		part_remove(s, parent, n);
+	return e;
+}
+
+bool derived_parse(const char *name, struct id *ret_parent, unsigned *ret_n)
 {
 	struct str s = str_z(name);
 	uint64_t n;
@@ -149,6 +201,20 @@ static bool derived_parse(const char *name, struct id *ret_parent, unsigned *ret
 		return false;
 	*ret_n = (unsigned)n;
 	return true;
+}
+
+bool note_to_recompose(struct spool *s, const struct id *id)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	struct str rest, line;
+
+	if (io_slurp_at(s->note, id->c, &text, NOTE_MAX) < 0)
+		return false;
+	rest = buf_view(&text);
+	while (rest.n && str_cut(&rest, '\n', &line))
+		if (str_starts(line, STR("c ")))
+			return true;
+	return false;
 }
 
 static bool note_tells(struct spool *s, const struct id *parent, unsigned n)
@@ -169,23 +235,20 @@ static bool note_tells(struct spool *s, const struct id *parent, unsigned n)
 
 void derived_recover(struct spool *s)
 {
-	int fd = openat(s->new, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = dir_open(s->new, ".");
 	const struct dirent *e;
 	struct id parent;
 	unsigned n;
 
-	if (!d) {
-		cleanup_fd(&fd);
+	if (!d)
 		return;
-	}
 	while ((e = readdir(d))) {
 		if (!derived_parse(e->d_name, &parent, &n))
 			continue;
 		if (note_tells(s, &parent, n))
 			derived_publish(s, &parent, n);
 		else
-			unlinkat(s->new, e->d_name, 0);
+			derived_drop(s, &parent, n);
 	}
 	closedir(d);
 }

@@ -18,14 +18,30 @@
 int note_write(struct spool *s, const struct id *id, struct str text);
 int note_append(struct spool *s, const struct id *id, struct str text);
 
+/* Does the note ask for a new plan (a "c" line)? Then it is still the old one. */
+bool note_to_recompose(struct spool *s, const struct id *id);
+
 /* Writes the n-th message derived from parent (a DSN) to queue/new as d.<parent>.<n>: the
  * attested lines, then drop's bytes. Synced on return. 0 or -errno. */
 int derived_prepare(struct spool *s, const struct id *parent, unsigned n, int drop,
                     int64_t now);
 /* Gives it its id (id_derive()). Durable on return; 0 also when it was done before. */
 int derived_publish(struct spool *s, const struct id *parent, unsigned n);
+/* The same for a part of a message that is split over routes (n >= PART_FIRST): d.<parent>.<n>
+ * is a hard link of the parent's file at from (a path below queue/), and note is the note
+ * of the part, written under its id behind that. Durable on return, published with
+ * derived_publish(). Killed in between, or when it is not published: derived_recover()
+ * removes both, the note first, so that no note is left that nobody knows of. -EEXIST: the
+ * part is there already (or a message of its id), nothing was changed; -errno: nothing is
+ * left. */
+enum { PART_FIRST = 900001, PART_MAX = 999999 };
+int part_prepare(struct spool *s, const struct id *parent, unsigned n, const char *from,
+                 struct str note);
+
+/* Takes the name of something prepared apart: d.<parent>.<n>. False: another name. */
+bool derived_parse(const char *name, struct id *ret_parent, unsigned *ret_n);
 /* At the start: what was prepared and not published is published when the parent's note
- * has its "b" line, and removed otherwise. */
+ * has its "b" line, and removed otherwise, a part together with its note. */
 void derived_recover(struct spool *s);
 
 #endif

@@ -9,12 +9,13 @@
 #ifndef SPOOL_QUEUE_H
 #define SPOOL_QUEUE_H
 
+#include "spool/dir.h"
 #include "spool/spool.h"
 
 enum {
 	QUEUE_BUCKET_SECONDS = 64,
 	QUEUE_LOOK_AGAIN = 10,
-	QUEUE_WINDOW = 256,
+	QUEUE_WINDOW = DIR_WINDOW,
 	QUEUE_ROUTE_MAX = 64
 };
 
@@ -24,16 +25,16 @@ struct place {
 	uint32_t due;
 };
 
-struct queue_source;
 struct queue {
 	struct spool *s;
 	char route[QUEUE_ROUTE_MAX + 1];
-	int dir;                          /* queue/<route> */
-	struct queue_source *fresh, *due; /* the two windows; NULL when closed */
-	uint32_t bucket;                  /* that due reads; 0: none yet in this pass */
+	unsigned reads;             /* QUEUE_READS_ bits */
+	int dir;                    /* queue/<route> */
+	struct window *fresh, *due; /* NULL when closed */
+	uint32_t bucket;            /* that due reads; 0: none yet in this pass */
 	bool all;      /* this pass takes buckets of the future too, latest first */
 	bool due_done; /* nothing due any more in this pass */
-	bool news;     /* queue/new is to be read once more */
+	bool news;     /* what came meanwhile is to be looked for once more */
 	bool turn;
 	unsigned removed;  /* names removed since the last sync */
 	uint32_t dirty[8]; /* buckets to sync; dirty_all when more */
@@ -41,15 +42,27 @@ struct queue {
 	bool dirty_new, dirty_all;
 };
 
-/* Opens (and makes, durably) queue/<route>. 0 or -errno. */
-int queue_open(struct queue *q, struct spool *s, const char *route);
+/* What a queue reads: the only route of all reads both; with several, queue/new belongs to
+ * the router, whose route is called "new" and has no buckets. */
+enum { QUEUE_READS_NEW = 1, QUEUE_READS_DUE = 2 };
+
+/* Opens (and makes, durably) queue/<route>. reads: what passes look at; 0: there are no
+ * passes, it is only to move messages. 0 or -errno. */
+int queue_open(struct queue *q, struct spool *s, const char *route, unsigned reads);
 void queue_close(struct queue *q);
 /* Takes over what waits in the folders of routes that are not configured (any more): their
  * buckets become q's. Durable on return. Returns how many routes there were, or -errno. */
 int queue_inherit(struct queue *q);
+/* The same with several routes: what waits in folders that known() does not know goes back
+ * to queue/new, one by one; its notes stay. Takes a window of names at a time. Killed in
+ * between, the rest is where it was. Durable on return. How many routes there were, or
+ * -errno. */
+int queue_disown(struct spool *s, bool (*known)(void *arg, const char *route), void *arg);
 /* Begins a pass: everything is looked at afresh. all: also what is not due yet. */
 void queue_rewind(struct queue *q, bool all);
-/* Something came into queue/new: the pass goes on with it. */
+/* Something came into queue/new: the pass goes on with it. A queue that does not read
+ * queue/new: something was routed here: what is due is looked at once more, and an `all`
+ * pass that is at its end becomes a usual one. */
 void queue_news(struct queue *q);
 /* The next message of this pass, oldest bucket first, by age within the window; new ones
  * and due ones in turn. longest: seconds; a due time further ahead than that is
@@ -69,12 +82,25 @@ int queue_remove(struct queue *q, const struct place *p, bool noted);
 /* Moves a message to the bucket of a due time; durable on return. In an `all` pass never
  * to one that this pass still comes to. */
 int queue_defer(struct queue *q, struct place *p, int64_t due);
+/* Moves a message to another route, which need not be open, to be tried at once: to its
+ * bucket of `now` rounded down. Durable after queue_sync(): before, and after a power cut,
+ * it is in one of the two places. -ENOENT: it is gone; -EEXIST. */
+int queue_route(struct queue *q, const struct place *p, const char *route, int64_t now);
+/* Moves a message (of any place but queue/new, where it stays) to queue/new: it is tried
+ * next. Durable on return. -ENOENT, -EEXIST, -errno: it is where it was. */
+int queue_renew(struct queue *q, const struct place *p);
+/* Finds a message in queue/: *ret_route ("new" for queue/new) and *ret. -ENOENT: it is
+ * certainly not there. Reads no folder of messages: asks each bucket for the name. */
+int queue_find(struct spool *s, const struct id *id,
+               char ret_route[static QUEUE_ROUTE_MAX + 1], struct place *ret);
+/* Whose message is it? From the attested lines, which mailchuted wrote, of an open queue
+ * file, whose offset stays. *ret_size: octets of the file. -EBADMSG: damaged; -errno. */
+int queue_owner(int fd, uid_t *ret_uid, int64_t *ret_size);
 /* Moves a message, and its note as <id>.note, to hold/ or bad/ (a descriptor of spool's);
- * durable on return. */
+ * durable on return. Killed in between, the message is there and its note still in note/,
+ * which aside.h and list.h know. */
 int queue_put_aside(struct queue *q, const struct place *p, int dir);
-/* Makes removals durable. */
+/* Makes removals, and what queue_route() moved, durable. */
 int queue_sync(struct queue *q);
-/* Is there anything in the route's folders or queue/new? */
-bool queue_empty(struct queue *q);
 
 #endif

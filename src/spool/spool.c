@@ -1,7 +1,6 @@
 #include "spool/spool.h"
 #include "base/clock.h"
 #include "base/io.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -10,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WRITER_DEAD_AFTER = 36 * 3600, WAKE_READS = 128 /* all that a pipe holds */ };
+enum { WAKE_READS = 128 /* all that a pipe holds */ };
 
 static const struct folder {
 	const char *path;
@@ -26,6 +25,7 @@ static const struct folder {
 	{ "hold", 0700, offsetof(struct spool, hold) },
 	{ "bad", 0700, offsetof(struct spool, bad) },
 	{ "run", 0700, offsetof(struct spool, run) },
+	{ "junk", 0700, offsetof(struct spool, junk) },
 };
 
 static int *folder_fd(struct spool *s, const struct folder *f)
@@ -141,32 +141,6 @@ bool spool_wake_drain(struct spool *s)
 	     i++)
 		now |= memchr(bytes, 'q', (size_t)n) != NULL;
 	return now;
-}
-
-static void sweep_folder(int dir, int64_t older_than)
-{
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-	struct stat st;
-
-	if (!d) {
-		cleanup_fd(&fd);
-		return;
-	}
-	while ((e = readdir(d)))
-		if (strncmp(e->d_name, "t.", 2) == 0 &&
-		    fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISREG(st.st_mode) && st.st_mtime < older_than)
-			unlinkat(dir, e->d_name, 0);
-	closedir(d);
-}
-
-void spool_sweep(struct spool *s, int64_t now)
-{
-	sweep_folder(s->drop, now - WRITER_DEAD_AFTER);
-	sweep_folder(s->new, INT64_MAX);
-	sweep_folder(s->note, INT64_MAX);
 }
 
 static void temp_name(const struct id *id, char name[static ID_LEN + 3])

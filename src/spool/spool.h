@@ -10,16 +10,27 @@
 #include "spool/id.h"
 #include <sys/types.h>
 
+enum {
+	SPOOL_SWEEP_NAMES = 256,
+	SPOOL_SWEEP_FINDS = 32,
+	SPOOL_ORPHAN_AGE = 3600,
+};
+
 struct spool {
 	int root;
 	int in, drop, taken; /* taken: a drop while it is copied */
 	int queue, new;      /* queue/new: adopted, not yet tried */
 	int note, hold, bad, run;
+	int junk; /* what was in in/drop and is no message, when there is much of it */
 	int lock; /* inherited by push: a new daemon waits for the old push */
 	int wake; /* FIFO, held open for reading and writing */
 	uint64_t last_id;
-	bool taken_left;  /* taken/ may hold something: look there first */
-	bool taken_dirty; /* names were removed from taken/ and not yet synced */
+	/* A look at in/drop that takes more than one call. */
+	long drop_at;       /* where it goes on (telldir); 0: at the beginning */
+	bool drop_again;    /* something was taken or left behind: begin again after it */
+	unsigned drop_junk; /* names that are none, so far */
+	bool taken_left;    /* taken/ may hold something: look there first */
+	bool taken_dirty;   /* names were removed from taken/ and not yet synced */
 };
 
 /* Opens the spool; with create, folders and the FIFO that are missing are made (modes as
@@ -33,8 +44,17 @@ int spool_lock(struct spool *s, int64_t wait_ms);
 /* Empties the wake FIFO. True when one of the pokes asked to try now ('q'). */
 bool spool_wake_drain(struct spool *s);
 /* Removes what crashed writers left: drop/t.* older than 36 h (a writer ends itself after
- * 24), queue/new/t.*, note/t.*. For the start. */
-void spool_sweep(struct spool *s, int64_t now);
+ * 24), queue/new/t.*, note/t.*; and what was moved to junk/ 36 h ago. For the start, and
+ * now and then. */
+void spool_sweep(struct spool *s, int64_t now, bool at_start);
+/* Removes notes whose message is nowhere (a crash came between its removal and the note's):
+ * neither in queue/ nor in hold/ or bad/, not prepared as a part either, and not written to
+ * for SPOOL_ORPHAN_AGE seconds. When something cannot be looked at, none is removed. Looks
+ * at SPOOL_SWEEP_NAMES notes, and searches for at most SPOOL_SWEEP_FINDS messages; *at: 0,
+ * then as it was left, says where the next call goes on. Returns how many were removed.
+ * By whoever has the lock, and not between the preparing of a part and its publishing
+ * in another process. */
+unsigned spool_sweep_notes(struct spool *s, int64_t now, long *at);
 
 /* Makes a file visible under its name in a folder, durably: used for everything in queue/
  * and note/. begin creates t.<id> (0600) and returns its descriptor, or -errno. commit

@@ -126,7 +126,8 @@ def program(name):
         _programs = tempfile.mkdtemp(prefix="mailchute-programs.")
         atexit.register(shutil.rmtree, _programs, True)
         os.chmod(_programs, 0o755)
-        for p in ("sendmail", "mailchuted", "mailchute-push", "mailchute-look", "mailchute"):
+        for p in ("sendmail", "mailchuted", "mailchute-push", "mailchute-look",
+                  "mailchute-route", "mailchute-serve", "mailchute"):
             if os.path.exists(os.path.join(BUILD, p)):
                 shutil.copy(os.path.join(BUILD, p), _programs)
     return os.path.join(_programs, name)

@@ -56,9 +56,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	length = head_length(text, true, &empty);
 	compose_plan(&c, &e, &p);
 	require(p.rcpts > 0 && p.rcpts <= e.rcpts);
-	compose_header(&c, &e, &p, STR("0123456789abcdef"),
+	compose_header(&c, &e, STR("0123456789abcdef"), STR_NONE,
 	               str_head(text, length - empty), &once);
-	compose_header(&c, &e, &p, STR("0123456789abcdef"),
+	compose_header(&c, &e, STR("0123456789abcdef"), STR_NONE,
 	               str_head(text, length - empty), &again);
 	require(str_eq(buf_view(&once), buf_view(&again)));
 	check_header(buf_view(&once));

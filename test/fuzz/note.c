@@ -15,14 +15,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		return 0;
 	}
-	note_print_plan(&again, &n.plan, n.route);
+	note_print_plan(&again, &n.plan, n.route, n.origin);
 	for (size_t i = 0; i < n.plan.rcpts; i++)
 		if (n.rcpt[i].state != NOTE_PENDING)
 			note_print_result(&again, i + 1, n.rcpt[i].state, n.rcpt[i].time,
 			                  n.rcpt[i].code, n.rcpt[i].text);
 	if (note_parse(buf_view(&again), &m, &why) < 0)
 		abort();
-	if (m.plan.rcpts != n.plan.rcpts || m.pending != n.pending)
+	if (m.plan.rcpts != n.plan.rcpts || m.pending != n.pending ||
+	    !str_eq(m.origin, n.origin))
 		abort();
 	for (size_t i = 0; i < n.plan.rcpts; i++)
 		if (m.rcpt[i].state != n.rcpt[i].state ||

@@ -2,7 +2,7 @@
  * Standard input of sendmail(8): the dot, the header, recipients, Bcc. The first byte
  * chooses how; the rest is the message. Nothing is stored.
  */
-#include "prog/sm_input.h"
+#include "inject/sm_input.h"
 #include "base/io.h"
 #include "mail/addr.h"
 #include "mail/head.h"

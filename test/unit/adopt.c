@@ -8,7 +8,35 @@ struct told {
 	struct id last, last_drop;
 	int64_t size;
 	const char *why;
+	unsigned batch[3], all[3]; /* adopted of root, of OTHER, of a third */
+	unsigned asked_may, cleared, tellings;
+	int64_t kept_uid; /* one that may have no more than cap */
+	unsigned cap;
 };
+
+static size_t of(uid_t uid)
+{
+	return uid == 0 ? 0 : uid == OTHER ? 1 : 2;
+}
+
+static bool may(void *arg, uid_t uid)
+{
+	struct told *t = arg;
+
+	if ((int64_t)uid == t->kept_uid && t->asked_may >= t->cap)
+		return false;
+	t->asked_may += (int64_t)uid == t->kept_uid;
+	return true;
+}
+
+static void cleared(void *arg, uid_t uid, unsigned names)
+{
+	struct told *t = arg;
+
+	(void)uid;
+	t->cleared += names;
+	t->tellings++;
+}
 
 static void who(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name)
 {
@@ -28,6 +56,8 @@ static void adopted(void *arg, const struct adopted *a)
 	t->last = a->id;
 	t->last_drop = a->drop;
 	t->size = a->size;
+	t->batch[of(a->uid)]++;
+	t->all[of(a->uid)]++;
 	assert_true(str_eq(a->login, STR("eddy")));
 }
 
@@ -42,8 +72,14 @@ static void junk(void *arg, const char *name, uid_t uid, const char *why)
 
 static int adopt(struct bed *b, struct told *t, bool *more)
 {
-	const struct adopt_ops ops = { who, adopted, junk, t };
+	const struct adopt_ops ops = { .who = who,
+		                       .adopted = adopted,
+		                       .may = t->kept_uid ? may : NULL,
+		                       .junk = junk,
+		                       .cleared = cleared,
+		                       .arg = t };
 
+	memset(t->batch, 0, sizeof(t->batch));
 	return spool_adopt(&b->s, &ops, more);
 }
 
@@ -276,7 +312,7 @@ static void leftovers(void **state)
 			if (rows[i].temp)
 				put(temp, STR("mailchute 1\nU0"), 0600);
 			assert_int_equal(spool_open(&b->s, b->root, true, &where), 0);
-			spool_sweep(&b->s, NOW);
+			spool_sweep(&b->s, NOW, true);
 			if (recover)
 				spool_recover(&b->s);
 			adopt_all(b, &t);
@@ -371,12 +407,186 @@ static void id_in_use(void **state)
 	assert_non_null(strstr(content(in("queue/new", &t.last, "")), DROP));
 }
 
+/* n drops of a user, from the number on. */
+static void drops(uid_t uid, unsigned from, unsigned n)
+{
+	for (unsigned i = from; i < from + n; i++) {
+		struct id id = nth(i);
+
+		drop(&id);
+		if (uid)
+			assert_int_equal(chown(in("in/drop", &id, ""), uid, getegid()),
+			                 0);
+	}
+}
+
+/* While others wait, nobody gets more than half of a batch; alone, all of it. */
+static void shares(void **state)
+{
+	static const struct {
+		const char *name;
+		unsigned root, other, third;
+	} rows[] = {
+		{ "one of another", 600, 1, 0 },
+		{ "a few of two others", 100, 5, 5 },
+		{ "as many", 100, 100, 0 },
+		{ "alone", 150, 0, 0 },
+		{ "three", 100, 100, 100 },
+		{ "more than one look takes", 700, 40, 0 },
+	};
+	struct bed *b = *state;
+
+	if (geteuid() != 0)
+		skip();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct told t = { 0 };
+		const unsigned want[] = { rows[i].root, rows[i].other, rows[i].third };
+		unsigned others = rows[i].other + rows[i].third, calls = 0;
+		bool more = true;
+
+		drops(0, 0, rows[i].root);
+		drops(OTHER, 10000, rows[i].other);
+		drops(1234, 20000, rows[i].third);
+		b->s.taken_left = false;
+		while (more && calls++ < 500) {
+			bool wait = t.all[1] + t.all[2] < others;
+			int n = adopt(b, &t, &more);
+
+			if (n < 0)
+				fail_msg("%s: %d", rows[i].name, n);
+			/* A look of 4096 names finds the few others' wherever they are. */
+			if (wait && rows[i].root <= 500 && t.batch[0] > ADOPT_HALF &&
+			    t.all[1] + t.all[2] < others)
+				fail_msg("%s: %u of one uid in a batch, %u of others",
+				         rows[i].name, t.batch[0],
+				         t.batch[1] + t.batch[2]);
+			if (others == 0 && more && n != ADOPT_BATCH)
+				fail_msg("%s: a batch of %d", rows[i].name, n);
+		}
+		for (size_t u = 0; u < 3; u++)
+			if (t.all[u] != want[u])
+				fail_msg("%s: %u of %u", rows[i].name, t.all[u], want[u]);
+		assert_int_equal(count("in/drop"), 0);
+	}
+}
+
+/* However many one has dropped, the other's are there after one round through the names. */
+static void not_starved(void **state)
+{
+	enum { FLOOD = 1300 };
+	struct bed *b = *state;
+	struct told t = { 0 };
+	unsigned calls = 0;
+	bool more = true;
+
+	if (geteuid() != 0)
+		skip();
+	drops(0, 0, FLOOD / 2);
+	drops(OTHER, 10000, 3);
+	drops(0, 20000, FLOOD / 2);
+	b->s.taken_left = false;
+	while (t.all[1] < 3 && more && calls++ < 200)
+		assert_true(adopt(b, &t, &more) >= 0);
+	if (t.all[1] < 3 || calls > 2 * FLOOD / ADOPT_BEHIND + 2)
+		fail_msg("%u of 3 after %u calls", t.all[1], calls);
+}
+
+/* Who has enough waits in the drop, and holds up nobody. */
+static void caps(void **state)
+{
+	static const struct {
+		const char *name;
+		unsigned cap, his, others;
+	} rows[] = {
+		{ "none", 0, 100, 10 },
+		{ "some", 40, 100, 100 },
+		{ "less than half a batch", 7, 150, 20 },
+		{ "all", 100, 100, 0 },
+	};
+	struct bed *b = *state;
+
+	if (geteuid() != 0)
+		skip();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct told t = { .kept_uid = OTHER, .cap = rows[i].cap };
+
+		drops(OTHER, 0, rows[i].his);
+		drops(0, 10000, rows[i].others);
+		adopt_all(b, &t);
+		if (t.all[1] != rows[i].cap || t.all[0] != rows[i].others ||
+		    count("in/drop") != rows[i].his - rows[i].cap)
+			fail_msg("%s: %u of his, %u of others", rows[i].name, t.all[1],
+			         t.all[0]);
+		/* Nothing changed: nothing happens. */
+		assert_int_equal(adopt_all(b, &t), 0);
+		t = (struct told){ 0 };
+		assert_int_equal(adopt_all(b, &t), rows[i].his - rows[i].cap);
+	}
+}
+
+/* Much junk goes, nothing that could be a message does. */
+static void much_junk(void **state)
+{
+	enum { KINDS = 5, EACH = 500, FULL = 20 };
+	static const char *const kept[] = {
+		"in/drop/0000000000000001",
+		"in/drop/0000000000000002",
+		"in/drop/t.0000000000000003",
+		"in/drop/t.0000000000000004",
+	};
+	struct bed *b = *state;
+	struct told t = { 0 };
+	char path[100];
+
+	assert_int_equal(mkfifo(kept[0], 0600), 0);
+	assert_int_equal(mkdir(kept[1], 0700), 0);
+	put(kept[2], STR("being written"), 0640);
+	assert_int_equal(symlink("nowhere", kept[3]), 0);
+	for (unsigned i = 0; i < KINDS * EACH; i++) {
+		snprintf(path, sizeof(path), "in/drop/junk%u", i);
+		if (i % KINDS == 0)
+			put(path, STR("file"), 0600);
+		else if (i % KINDS == 1)
+			assert_int_equal(mkfifo(path, 0600), 0);
+		else if (i % KINDS == 2)
+			assert_int_equal(symlink("/etc/passwd", path), 0);
+		else
+			assert_int_equal(mkdir(path, 0700), 0);
+	}
+	for (unsigned i = 0; i < FULL; i++) {
+		snprintf(path, sizeof(path), "in/drop/full%u", i);
+		assert_int_equal(mkdir(path, 0700), 0);
+		snprintf(path, sizeof(path), "in/drop/full%u/x", i);
+		put(path, STR("x"), 0600);
+	}
+	drops(0, 5, 10);
+	assert_int_equal(adopt_all(b, &t), 10);
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+		if (!there(kept[i]))
+			fail_msg("%s is gone", kept[i]);
+	/* All that is over, but the folders that hold something. */
+	if (count("in/drop") > ADOPT_JUNK + ARRAY_LEN(kept) + FULL ||
+	    count("in/drop") < ADOPT_JUNK + ARRAY_LEN(kept))
+		fail_msg("%zu names left", count("in/drop"));
+	assert_int_equal(t.cleared,
+	                 KINDS * EACH + FULL + ARRAY_LEN(kept) - count("in/drop"));
+	assert_true(t.tellings > 0 && t.tellings <= 3);
+	/* Files and links are kept for a while; nothing was followed. */
+	assert_true(count("junk") > 0 && count("junk") <= 2 * EACH);
+	assert_true(there("/etc/passwd"));
+	for (unsigned i = 0; i < FULL; i++) {
+		snprintf(path, sizeof(path), "in/drop/full%u/x", i);
+		assert_true(there(path));
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(one),  T(sizes),     T(junk_stays),     T(others),  T(two_names),
-		T(many), T(leftovers), T(many_leftovers), T(failing), T(id_in_use),
+		T(one),    T(sizes),       T(junk_stays),     T(others),    T(two_names),
+		T(many),   T(leftovers),   T(many_leftovers), T(failing),   T(id_in_use),
+		T(shares), T(not_starved), T(caps),           T(much_junk),
 	};
 
 	return cmocka_run_group_tests_name("adopt", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 #include "spoolbed.h"
-#include "prog/apply.h"
+#include "daemon/apply.h"
 #include "base/log.h"
 
 #define PLAN "mailchute-note 1\nSa@b\nPr c@d\nPr e@f\n.\n"
@@ -179,7 +179,8 @@ static void apply(void **state)
 	struct bed *b = *state;
 	struct queue q;
 
-	assert_int_equal(queue_open(&q, &b->s, "r"), 0);
+	assert_int_equal(queue_open(&q, &b->s, "r", QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct place p = { nth((unsigned)i), rows[i].due };
 		struct job j = { .place = p, .used = true, .dsn = -1 };
@@ -219,7 +220,8 @@ static void dsn(void **state)
 	struct bed *b = *state;
 	struct queue q;
 
-	assert_int_equal(queue_open(&q, &b->s, "r"), 0);
+	assert_int_equal(queue_open(&q, &b->s, "r", QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	/* The second time is what a crash makes: the DSN is there already. */
 	for (int again = 0; again < 2; again++) {
 		struct place p = { nth(1), 7 };
@@ -297,7 +299,8 @@ static void spool_fails(void **state)
 	struct job j = { .place = p, .used = true, .dsn = -1 };
 	struct queue q;
 
-	assert_int_equal(queue_open(&q, &b->s, "r"), 0);
+	assert_int_equal(queue_open(&q, &b->s, "r", QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	message(&p);
 	assert_int_equal(rmdir("note"), 0);
 	assert_false(say(b, &q, &j, lines, -1));
@@ -396,7 +399,8 @@ static void replay(void **state)
 		struct queue q;
 		const char *log;
 
-		assert_int_equal(queue_open(&q, &b->s, "r"), 0);
+		assert_int_equal(
+		    queue_open(&q, &b->s, "r", QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		queue_close(&q);
 		message(&p);
 		if (rows[i].note)
@@ -474,7 +478,8 @@ static void golden(void **state)
 	buf_fmt(&path, "%s/test/golden/run-1", b->top);
 	assert_int_equal(io_slurp_at(AT_FDCWD, path.p, &file, 65536), 0);
 	put(in("run", &run, ""), buf_view(&file), 0600);
-	assert_int_equal(queue_open(&q, &b->s, "hub"), 0);
+	assert_int_equal(queue_open(&q, &b->s, "hub", QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	assert_int_equal(mkdir("queue/hub/01ad2748", 0700), 0);
 	for (size_t i = 0; i < ARRAY_LEN(msgs); i++) {
 		const char *where_to = msgs[i].due ? "queue/hub/01ad2748" : "queue/new";
@@ -483,7 +488,7 @@ static void golden(void **state)
 		put(in(where_to, &id[i], ""), STR("x"), 0600);
 	}
 	put(in("note", &id[2], ""), STR(PLAN), 0600);
-	journals_replay(&b->s, NOW);
+	journals_replay(&b->s, NOW, NULL, NULL);
 	assert_non_null(strstr(logged(), "possible-duplicate id=1a2000000000dddd"));
 	assert_false(there("queue/new/1a2000000000aaaa"));
 	assert_true(there("queue/hub/01ad274d/1a2000000000bbbb"));

@@ -1,4 +1,4 @@
-#include "prog/breaker.h"
+#include "daemon/breaker.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>

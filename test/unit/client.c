@@ -1022,6 +1022,42 @@ static void test_session_max(void **state)
 	close(fd);
 }
 
+/* But a large message has more: here it is the reply's own limit that ends it. */
+static void test_session_max_large(void **state)
+{
+	static const char *const script[] = { GREET, PLAIN, MAIL, "Z", NULL };
+	struct row t = { .name = "large", .scale = 1 };
+	struct client_conf conf = conf_of(&t);
+	struct sockaddr_in to;
+	int listener = listen_local(&to), status;
+	_cleanup_buf_ struct buf header = BUF_INIT;
+	struct client_rcpt r = { .addr = STR("r1@example.org") };
+	struct client_msg m = {
+		.sender = STR("a@example.org"), .fd = body_file(), .rcpt = &r, .rcpts = 1
+	};
+	struct verdict v = { 0 };
+	const char *why;
+	struct client *c;
+	pid_t pid = host_start("large", script, listener);
+
+	(void)state;
+	close(listener);
+	while (header.n < 500000)
+		buf_z(&header, "A: 0123456789012345678901234567890123456789\n");
+	buf_c(&header, '\n');
+	m.header = buf_view(&header);
+	conf.session_max = 150;
+	c = client_new(&conf, &why);
+	assert_int_equal(client_open(c, (struct sockaddr *)&to, sizeof(to), &v), 0);
+	assert_int_equal(client_send(c, &m), 0);
+	assert_int_equal(r.verdict.kind, VERDICT_HOST);
+	assert_non_null(strstr(r.verdict.text.p, "no reply to MAIL"));
+	buf_free(&r.verdict.text);
+	client_free(c);
+	waitpid(pid, &status, 0);
+	close(m.fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1032,6 +1068,7 @@ int main(void)
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_cancel_at_commit),
 		cmocka_unit_test(test_session_max),
+		cmocka_unit_test(test_session_max_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,73 +1,4 @@
-#include "conf/table.h"
-#include "base/io.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <cmocka.h>
-
-/* Every test works in one scratch folder; "@" in a row stands for its path. */
-static char dir[] = "/tmp/mailchute-conf-XXXXXX";
-
-static void put(const char *name, struct str content, mode_t mode)
-{
-	_cleanup_buf_ struct buf path = BUF_INIT;
-
-	buf_fmt(&path, "%s/%s", dir, name);
-	unlink(path.p);
-	{
-		_cleanup_fd_ int fd = open(path.p, O_WRONLY | O_CREAT | O_EXCL, 0600);
-
-		assert_true(fd >= 0);
-		assert_int_equal(io_write(fd, content.p, content.n), 0);
-		assert_int_equal(fchmod(fd, mode), 0);
-	}
-}
-
-/* Loads a text; "@/" in it becomes the folder. */
-static int load(const char *text, struct conf *c, struct buf *err)
-{
-	_cleanup_buf_ struct buf path = BUF_INIT, file = BUF_INIT;
-
-	for (const char *p = text; *p; p++) {
-		if (p[0] == '@' && p[1] == '/')
-			buf_z(&file, dir);
-		else
-			buf_c(&file, *p);
-	}
-	put("conf", buf_view(&file), 0600);
-	buf_fmt(&path, "%s/conf", dir);
-	return conf_load(path.p, c, err);
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	put("pw", STR("secret\n"), 0600);
-	put("open", STR("secret\n"), 0644);
-	put("empty", STR(""), 0600);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	static const char *const names[] = {
-		"pw", "open", "empty", "conf", "big", "link"
-	};
-	_cleanup_buf_ struct buf path = BUF_INIT;
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		buf_reset(&path);
-		buf_fmt(&path, "%s/%s", dir, names[i]);
-		unlink(path.p);
-	}
-	return rmdir(dir);
-}
+#include "confbed.h"
 
 #define H "smarthost \"hub\" { "
 #define M "masquerade { match = \"*\" as = \"e@x.example\" }\n"
@@ -115,8 +46,6 @@ static const struct {
 	{ "twice", H "port = 25\nport = 26 }",
 	  ":2: port is given twice, first in line 1" },
 	{ "same title", H "}\n" H "}\n", ":2: found duplicate title 'hub'" },
-	{ "second smarthost", H "}\n\nsmarthost \"b\" {\n}\n",
-	  ":3: more than one smarthost is not in this version" },
 	{ "title new", "smarthost \"new\" { }", "cannot name a smarthost" },
 	{ "title with slash", "smarthost \"../x\" { }", "cannot name a smarthost" },
 	{ "title with dash", "smarthost \"-x\" { }", "cannot name a smarthost" },
@@ -125,14 +54,12 @@ static const struct {
 	  "has no host, and its name is none" },
 
 	{ "later", H "stream = \"auto\" }", ":1: \"stream\" is not in this version" },
-	{ "later list", H "\nfor = { \"a\", \"b\" } }",
-	  ":2: \"for\" is not in this version" },
+	{ "later list", H "\nrate = { \"1/m\", \"2/h\" } }",
+	  ":2: \"rate\" is not in this version" },
 	{ "later root", "aliases = \"/etc/aliases\"\n",
 	  "\"aliases\" is not in this version" },
 	{ "later section", "\nlisten \"127.0.0.1:25\" {\n allow = { \"::1\" }\n}\n",
 	  ":2: \"listen\" is not in this version" },
-	{ "later queue", "queue { max-messages = 5 }",
-	  "\"max-messages\" is not in this" },
 	{ "override", H "}\nsender-override = \"no\"", "\"no\" is not in this version" },
 	{ "srv host", H "host = \"srv:example.org\" }", "is not in this version" },
 	{ "auth later", H "auth = \"xoauth2\" }", "is not in this version; use auto" },
@@ -155,7 +82,20 @@ static const struct {
 	{ "bad literal", H "host = \"[300.1.1.1]\" }", "is no address" },
 	{ "second of a list", H "host = { \"a.b\", \"c d\" } }",
 	  "host \"c d\" is no host" },
-	{ "empty list", H "\nhost = { } }", "the list host is empty" },
+	{ "empty list", H "\n\nhost = {\n} }", ":3: the list host is empty" },
+	{ "empty list outside", "\n\nexpose = { } # x\n",
+	  ":3: the list expose is empty" },
+	{ "empty list in the second", H "}" M "masquerade { match = \"*\"\nuser = { } }",
+	  ":3: the list user is empty" },
+	{ "list twice", H "host = \"a.b\" }\nexpose = \"x\"\n\nexpose = \"y\"",
+	  ":4: expose is given twice, first in line 2; write both" },
+	{ "list twice, braces", H "host = { \"a.b\" }\nhost += { \"c.d\" } }",
+	  ":2: host is given twice, first in line 1" },
+	{ "list twice, empty", H "}" M "masquerade { user = x user = { }\n}",
+	  "conf:2: user is given twice" },
+	{ "list twice, section in parts",
+	  H "}\nbounce { notify = delay }\nbounce {\nnotify = failure }",
+	  ":4: notify is given twice, first in line 2" },
 	{ "empty value", "domain = \"\"\n", "is empty; leave the key out" },
 	{ "control byte", "admin = \"a\\n@b\"\n", "has a control character" },
 	{ "localhost", "hostname = \"LocalHost.localdomain\"\n", "means every machine" },
@@ -178,6 +118,11 @@ static const struct {
 	  "begins with ~, which is not" },
 	{ "relative", H "user = x password-file = \"pw\" }", "is no whole path" },
 	{ "ca", H "tls-ca-file = \"@/none\" }", "cannot be opened: No such file" },
+	{ "ca is none", H "\ntls-ca-file = \"@/pw\" }", ":2: tls-ca-file: /" },
+	{ "ca is none, why", H "tls-ca-file = \"@/pw\" }",
+	  "holds no certificate; give a" },
+	{ "ca is empty", H "tls-ca-file = \"@/empty\" }", "holds no certificate" },
+	{ "ca is a folder", H "tls-ca-file = \"@/\" }", "is no regular file" },
 
 	{ "no match", H "}\n\nmasquerade {\n as = \"a@b\" }",
 	  ":3: masquerade without match" },
@@ -294,7 +239,19 @@ static void two_lines(void **state)
 	assert_null(c.rule[0].name);
 	assert_int_equal(c.max_message_size, 50 << 20);
 	assert_string_equal(c.log_to, "syslog");
-	assert_string_equal(c.admin, "");
+	assert_string_equal(c.admin, "eddy@isp.example");
+	assert_int_equal(h->for_.n + h->from.n, 0);
+	assert_int_equal(h->warn_after.n, 1);
+	assert_int_equal(h->warn_after.v[0], 14400);
+	assert_int_equal(h->give_up, 0);
+	assert_int_equal(c.max_messages, 0);
+	assert_int_equal(c.max_bytes, 0);
+	assert_int_equal(c.max_per_user, 100000);
+	assert_int_equal(c.min_free, 16 << 20);
+	assert_true(c.notify_failure && c.notify_delay && !c.bounce_whole);
+	assert_string_equal(c.bounce_to, "sender");
+	assert_string_equal(c.bounce_from, "");
+	assert_string_equal(c.bounce_template, "");
 	assert_false(conf_is_local(str_z(c.hostname)));
 	conf_free(&c);
 }
@@ -345,16 +302,22 @@ static const char everything[] =
     "expose = { \"postmaster@*\", \"abuse@*\" }\nsender-override = yes\n"
     "smarthost \"hub.example.org\" {\n"
     " host = { \"a.example.org\", \"[192.0.2.7]\", \"2001:db8::7\", \"192.0.2.8\" }\n"
-    " port = 1025 tls = starttls tls-verify = no tls-ca-file = \"@/pw\"\n"
+    " port = 1025 tls = starttls tls-verify = no tls-ca-file = \"@/ca\"\n"
     " tls-pin = { \"sha256:"
     "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\" }\n"
     " tls-name = \"mx.example.org\" tls-priority = \"NORMAL\"\n"
     " user = \"caf\xc3\xa9\" password-file = \"@/pw\" auth = login auth-insecure = yes\n"
-    " lifetime = 1d retry = 30s retry-max = 2h timeouts { session = 20m }\n}\n"
-    "queue { max-message-size = 1G }\nlog { to = stderr }\n"
+    " lifetime = 1d retry = 30s retry-max = 2h timeouts { session = 20m }\n"
+    " warn-after = { \"2d\", \"4h\" } give-up = 3d }\n"
+    "queue { max-message-size = 1G max-messages = 5K max-bytes = 2G max-per-user = 7\n"
+    " min-free = 0 } log { to = stderr }\n"
     "masquerade { match = \"root@*\" as = \"alerts+%h@example.org\" name = \"%n at %h\"\n"
     " rewrite = { \"from\", \"reply-to\", \"to\", \"cc\" } user = { \"www-data\" } }\n"
-    "masquerade { match = \"*\" as = \"%u@example.org\" user = ann }\n";
+    "masquerade { match = \"*\" as = \"%u@example.org\" user = ann }\n"
+    "smarthost corp { for = { \"corp.example\", \"*.corp.example\" }\n"
+    " from = { \"*@example.org\" } }\n"
+    "bounce { notify = delay to = admin bounce-from = \"b@example.org\"\n"
+    " template = \"@/words\" return = message }\n";
 
 static void all_keys(void **state)
 {
@@ -391,6 +354,7 @@ static void all_keys(void **state)
 	assert_string_equal(c.rule[0].user.v[0], "www-data");
 	assert_int_equal(c.rule[1].line, 17);
 	assert_int_equal(c.max_message_size, 1 << 30);
+	assert_int_equal(c.smarthost[1].line, 18);
 
 	/* Packed, unpacked and packed again it is the same; cut or longer it is refused. */
 	conf_pack(&c, &one);
@@ -401,6 +365,21 @@ static void all_keys(void **state)
 	assert_string_equal(again.rule[0].name, "%n at %h");
 	assert_null(again.rule[1].name);
 	assert_string_equal(again.smarthost[0].tls_key, "");
+	assert_int_equal(again.smarthost[0].warn_after.n, 2);
+	assert_int_equal(again.smarthost[0].warn_after.v[0], 14400);
+	assert_int_equal(again.smarthost[0].warn_after.v[1], 172800);
+	assert_int_equal(again.smarthost[0].give_up, 259200);
+	assert_string_equal(again.smarthost[1].for_.v[1], "*.corp.example");
+	assert_string_equal(again.smarthost[1].from.v[0], "*@example.org");
+	assert_int_equal(again.smarthost[1].give_up, 432000);
+	assert_int_equal(again.max_messages, 5000);
+	assert_int_equal(again.max_bytes, (int64_t)2 << 30);
+	assert_int_equal(again.max_per_user, 7);
+	assert_int_equal(again.min_free, 0);
+	assert_true(!again.notify_failure && again.notify_delay && again.bounce_whole);
+	assert_string_equal(again.bounce_to, "admin");
+	assert_string_equal(again.bounce_from, "b@example.org");
+	assert_true(str_iends(str_z(again.bounce_template), STR("/words")));
 	for (size_t i = 0; i < one.n; i++)
 		if (conf_unpack(str_head(buf_view(&one), i), &c) != -EBADMSG)
 			fail_msg("cut at %zu: accepted", i);
@@ -529,7 +508,7 @@ static void names(void **state)
 static bool in_manual(const char *man, const struct conf_row *row)
 {
 	_cleanup_buf_ struct buf want = BUF_INIT;
-	const char *from = man, *to;
+	const char *from = man, *to, *title;
 
 	buf_fmt(&want, "\n.Ss %s\n",
 	        row->section == SEC_ROOT ? "Outside of sections"
@@ -537,7 +516,11 @@ static bool in_manual(const char *man, const struct conf_row *row)
 	from = strstr(man, want.p);
 	if (!from)
 		return false;
-	to = strstr(from + 1, "\n.S");
+	/* The section ends where the next title stands, of either rank. */
+	to = strstr(from + 1, "\n.Ss ");
+	title = strstr(from + 1, "\n.Sh ");
+	if (title && (!to || title < to))
+		to = title;
 	buf_reset(&want);
 	buf_fmt(&want, "\n.It Ic %s\n", row->key);
 	from = strstr(from, want.p);

@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -346,6 +348,184 @@ static void test_ids(void **state)
 	assert_int_equal(count("in/drop"), 0);
 }
 
+static void door(const char *text)
+{
+	int fd = open("in/door", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0 && io_write(fd, text, strlen(text)) == 0);
+	close(fd);
+}
+
+#define HEAD "mailchute-door 1\n"
+#define LATER "%lld"
+
+/* Before anything is written; as a user, for root is not shut out. */
+static void test_door(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		int seconds; /* until when, from now */
+		bool root;
+		const char *refusal;
+	} rows[] = {
+		{ "open", HEAD, 0, false, NULL },
+		{ "shut", HEAD "shut %lld the spool is full\n", 60, false,
+		  "the spool is full" },
+		{ "shut for others", HEAD "shut %lld the spool is full\n", 60, true,
+		  NULL },
+		{ "was shut", HEAD "shut %lld the spool is full\n", -1, false, NULL },
+		{ "this user", HEAD "user 65534 %lld enough\n", 60, false, "enough" },
+		{ "another user", HEAD "user 65533 %lld enough\n", 60, false, NULL },
+		{ "damaged", HEAD "shut %lld the spool is full", 60, false, NULL },
+		{ "empty", "", 60, false, NULL },
+	};
+	const struct spool *s = *state;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(chmod(s->root, 0755), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf text = BUF_INIT;
+		struct drop d = DROP_INIT;
+		const char *at = strstr(rows[i].text, LATER);
+		size_t front = at ? (size_t)(at - rows[i].text) : strlen(rows[i].text);
+		int e, want = rows[i].refusal ? -EBUSY : 0;
+
+		buf_add(&text, rows[i].text, front);
+		if (at) {
+			buf_fmt(&text, "%lld", (long long)time(NULL) + rows[i].seconds);
+			buf_z(&text, at + strlen(LATER));
+		}
+		door(text.p);
+		if (!rows[i].root)
+			assert_int_equal(seteuid(65534), 0);
+		e = drop_begin(&d, s->root);
+		assert_int_equal(seteuid(0), 0);
+		if (e != want || count("in/drop") != (e == 0) ||
+		    (want && !str_eq(d.refusal, str_z(rows[i].refusal))))
+			fail_msg("%s: %d, %.*s", rows[i].name, e, (int)d.refusal.n,
+			         d.refusal.p);
+		drop_abort(&d);
+		assert_int_equal(count("in/drop"), 0);
+	}
+}
+
+/* Whatever is in the door's place, it holds nobody up. */
+static void test_no_door(void **state)
+{
+	static const char *const kinds[] = { "nothing", "folder", "FIFO", "link" };
+	const struct spool *s = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct drop d = DROP_INIT;
+
+		if (i == 1)
+			assert_int_equal(mkdir("in/door", 0700), 0);
+		if (i == 2)
+			assert_int_equal(mkfifo("in/door", 0644), 0);
+		if (i == 3)
+			assert_int_equal(symlink("/dev/zero", "in/door"), 0);
+		if (drop_begin(&d, s->root) != 0 || drop_commit(&d) != 0)
+			fail_msg("%s: refused", kinds[i]);
+		drop_abort(&d);
+		if (i)
+			assert_int_equal(remove("in/door"), 0);
+	}
+}
+
+/* A drop of the largest size goes through, one octet more does not, however it is written;
+ * and what is over is not stored. */
+static void test_too_large(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t size, piece;
+		int want;
+	} rows[] = {
+		{ "the largest", 100, 100, 0 },
+		{ "the largest, bit by bit", 100, 1, 0 },
+		{ "one more", 101, 101, -EFBIG },
+		{ "one more, bit by bit", 101, 1, -EFBIG },
+		{ "much more", 100000, 1000, -EFBIG },
+	};
+	const struct spool *s = *state;
+
+	door(HEAD "size 100\n");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		static const char zero[1000];
+		struct drop d = DROP_INIT;
+		struct stat st;
+		size_t before = count("in/drop");
+		int e;
+
+		assert_int_equal(drop_begin(&d, s->root), 0);
+		for (size_t n = 0; n < rows[i].size; n += rows[i].piece)
+			assert_int_equal(drop_write(&d, zero, rows[i].piece), 0);
+		assert_int_equal(fstat(d.fd, &st), 0);
+		assert_true(st.st_size <= 100);
+		e = drop_commit(&d);
+		if (e != rows[i].want || d.limit != 100 ||
+		    count("in/drop") != before + (e == 0))
+			fail_msg("%s: %d", rows[i].name, e);
+		drop_abort(&d);
+	}
+}
+
+/* The floors of the door, on a small disk of its own: a sixteenth of it at most; root goes to
+ * half of that. */
+static void test_floors(void **state)
+{
+	enum { DISK = 16 << 20, PART = DISK / 16 };
+	static const struct {
+		const char *name, *text;
+		int64_t left; /* free when the drop is committed, about */
+		bool root;
+		int want;
+	} rows[] = {
+		{ "no door", "", PART / 2, false, 0 },
+		{ "a floor below", HEAD "free 300000 0\n", PART / 2, false, 0 },
+		{ "a floor above", HEAD "free 900000 0\n", PART / 2, false, -ENOSPC },
+		{ "half of it, root", HEAD "free 900000 0\n", PART / 2, true, 0 },
+		{ "too high a floor", HEAD "free 99999999999 0\n", 2 * PART, false, 0 },
+		{ "too high a floor, less", HEAD "free 99999999999 0\n", PART * 3 / 4,
+		  false, -ENOSPC },
+		{ "too high a floor, root", HEAD "free 99999999999 0\n", PART * 3 / 4,
+		  true, 0 },
+		{ "inodes", HEAD "free 0 999999999\n", 4 * PART, false, 0 },
+	};
+	struct spool *s = *state;
+	char path[PATH_ROOM + 8];
+
+	snprintf(path, sizeof(path), "%s/in", s->root);
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", path, "tmpfs", 0, "size=16m,mode=0755") < 0)
+		skip();
+	assert_int_equal(mkdir("in/drop", 0777), 0);
+	assert_int_equal(chmod("in/drop", 03777), 0);
+	assert_int_equal(chmod(s->root, 0755), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct drop d = DROP_INIT;
+		int fd = open("in/fill", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), e;
+
+		assert_true(fd >= 0 && posix_fallocate(fd, 0, DISK - rows[i].left) == 0);
+		close(fd);
+		door(rows[i].text);
+		if (!rows[i].root)
+			assert_int_equal(seteuid(65534), 0);
+		assert_int_equal(drop_begin(&d, s->root), 0);
+		assert_int_equal(drop_write(&d, "x", 1), 0);
+		e = drop_commit(&d);
+		if (e == 0)
+			unlinkat(d.dir, d.id.c, 0);
+		drop_abort(&d);
+		assert_int_equal(seteuid(0), 0);
+		if (e != rows[i].want || count("in/drop") != 0)
+			fail_msg("%s: %d", rows[i].name, e);
+	}
+	assert_int_equal(umount(path), 0);
+}
+
 #define IN_SPOOL(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -356,7 +536,9 @@ int main(void)
 		IN_SPOOL(test_full),    IN_SPOOL(test_vanished),
 		IN_SPOOL(test_refused), IN_SPOOL(test_closed),
 		IN_SPOOL(test_wake),    IN_SPOOL(test_few_descriptors),
-		IN_SPOOL(test_ids),
+		IN_SPOOL(test_ids),     IN_SPOOL(test_door),
+		IN_SPOOL(test_no_door), IN_SPOOL(test_too_large),
+		IN_SPOOL(test_floors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 #include "mail/dsn.h"
 #include "mail/envelope.h"
+#include "mail/template.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -29,7 +30,6 @@ static void print(struct buf *b, const struct dsn *d)
 	bool more;
 
 	dsn_print(b, d, &more);
-	assert_int_equal(more, d->full);
 	if (more) {
 		buf_z(b, "the body");
 		dsn_end(b, d);
@@ -110,8 +110,9 @@ static void rows(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf b = BUF_INIT;
-		struct dsn_rcpt r = { str_z(rows[i].addr), str_z(rows[i].orcpt),
-			              rows[i].code, str_z(rows[i].text) };
+		struct dsn_rcpt r = { DSN_FAILED, str_z(rows[i].addr),
+			              str_z(rows[i].orcpt), rows[i].code,
+			              str_z(rows[i].text) };
 		struct dsn d = basic(&r, 1);
 
 		d.expired = rows[i].expired;
@@ -128,7 +129,7 @@ static void rows(void **state)
 static void as_a_drop(void **state)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT, queued = BUF_INIT;
-	struct dsn_rcpt r = { STR("a@b"), STR(""), 550, STR("no") };
+	struct dsn_rcpt r = { DSN_FAILED, STR("a@b"), STR(""), 550, STR("no") };
 	struct dsn d = basic(&r, 1);
 	struct envelope e;
 	size_t used;
@@ -150,7 +151,7 @@ static void as_a_drop(void **state)
 static void full(void **state)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
-	struct dsn_rcpt r = { STR("a@b"), STR(""), 550, STR("no") };
+	struct dsn_rcpt r = { DSN_FAILED, STR("a@b"), STR(""), 550, STR("no") };
 	struct dsn d = basic(&r, 1);
 
 	(void)state;
@@ -173,7 +174,7 @@ static void full(void **state)
 static void headers(void **state)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT, h = BUF_INIT;
-	struct dsn_rcpt r = { STR("a@b"), STR(""), 550, STR("no") };
+	struct dsn_rcpt r = { DSN_FAILED, STR("a@b"), STR(""), 550, STR("no") };
 	struct dsn d = basic(&r, 1);
 
 	(void)state;
@@ -194,7 +195,8 @@ static void headers(void **state)
 	print(&b, &d);
 	check_plain("8-bit header", &b);
 	assert_non_null(strstr(b.p, "Subject: caf=C3=A9 =3D=20\nX: xxx"));
-	assert_non_null(strstr(b.p, "\nSubject: Undelivered Mail: caf?? =\n"));
+	assert_non_null(
+	    strstr(b.p, "\nSubject: Undelivered Mail: =?utf-8?q?caf=C3=A9?= =\n"));
 	/* A huge one is cut at a line end. */
 	buf_reset(&b);
 	buf_reset(&h);
@@ -209,7 +211,7 @@ static void headers(void **state)
 static void boundaries(void **state)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
-	struct dsn_rcpt r = { STR("a@b"), STR(""), 550, STR("no") };
+	struct dsn_rcpt r = { DSN_FAILED, STR("a@b"), STR(""), 550, STR("no") };
 	struct dsn d = basic(&r, 1);
 
 	(void)state;
@@ -235,7 +237,7 @@ static void long_things(void **state)
 		buf_z(&words, "some words ");
 	buf_fmt(&h, "Subject: %s\n\n", words.p);
 	for (size_t i = 0; i < ARRAY_LEN(r); i++)
-		r[i] = (struct dsn_rcpt){ buf_view(&x), buf_view(&x), 550,
+		r[i] = (struct dsn_rcpt){ DSN_FAILED, buf_view(&x), buf_view(&x), 550,
 			                  i ? buf_view(&words) : buf_view(&x) };
 	d.original_header = buf_view(&h);
 	d.envid = buf_view(&x);
@@ -255,12 +257,294 @@ static void long_things(void **state)
 			fail_msg("a line of %zu: %.*s", line.n, (int)line.n, line.p);
 }
 
+/* ---- What happened ---- */
+
+enum { N = 3 };
+
+static const struct dsn_rcpt
+    failed = { DSN_FAILED, { "f@b", 3 }, { "", 0 }, 550, { "550 5.1.1 unknown", 17 } },
+    delayed = { DSN_DELAYED, { "d@b", 3 }, { "", 0 }, 451, { "451 4.3.2 busy", 14 } },
+    relayed = { DSN_RELAYED, { "r@b", 3 }, { "", 0 }, 250, { "250 2.0.0 queued", 16 } },
+    unreached = { DSN_FAILED,
+	          { "u@b", 3 },
+	          { "", 0 },
+	          0,
+	          { "no answer for 5 days", 20 } },
+    odd = { DSN_DELAYED, { "o@b", 3 }, { "", 0 }, 550, { "550 5.7.1 denied", 16 } },
+    in_doubt = { DSN_DELAYED, { "q@b", 3 }, { "", 0 }, 0, { "", 0 } };
+
+static void actions(void **state)
+{
+	static const struct {
+		const char *name;
+		const struct dsn_rcpt *r[N];
+		bool admin;
+		const char *want, *not ;
+	} rows[] = {
+		{ "failed", { &failed }, false, "\nAction: failed\n", "Will-Retry" },
+		{ "delayed",
+		  { &delayed },
+		  false,
+		  "\nAction: delayed\nStatus: 4.3.2\nWill-Retry-Until: Fri, 27 Nov 2026 "
+		  "01:46:40 +0000\n",
+		  "failed" },
+		{ "delayed, in words",
+		  { &delayed },
+		  false,
+		  "\nYour message has not been delivered yet to:\n\n    <d@b>\n      "
+		  "smtp.isp.example said:\n        451 4.3.2 busy\n\nYou need not do",
+		  "No more tries" },
+		{ "delayed until",
+		  { &delayed },
+		  false,
+		  "tried again and again until Fri, 27 Nov 2026\n01:46:40 +0000, and",
+		  NULL },
+		{ "delayed, subject",
+		  { &delayed },
+		  false,
+		  "\nSubject: Delayed Mail (still being tried): Hello\n",
+		  NULL },
+		{ "a delay is of class 4",
+		  { &odd },
+		  false,
+		  "\nStatus: 4.0.0\nWill-Retry-Until: ",
+		  "Status: 5" },
+		{ "delayed without a reply",
+		  { &in_doubt },
+		  false,
+		  "\n    <q@b>\n\nYou need",
+		  "said" },
+		{ "delayed without a reply: status",
+		  { &in_doubt },
+		  false,
+		  "\nStatus: 4.0.0\n",
+		  "Remote-MTA" },
+		{ "relayed",
+		  { &relayed },
+		  false,
+		  "\nAction: relayed\nStatus: 2.0.0\nRemote-MTA: dns;smtp.isp.example\n",
+		  "Diagnostic-Code" },
+		{ "relayed, in words",
+		  { &relayed },
+		  false,
+		  "\nYour message was handed to smtp.isp.example for:\n\n    <r@b>\n",
+		  "No more tries" },
+		{ "relayed, subject",
+		  { &relayed },
+		  false,
+		  "\nSubject: Mail relayed: Hello\n",
+		  NULL },
+		{ "never reached",
+		  { &unreached },
+		  false,
+		  "\n    <u@b>\n      because:\n        no answer for 5 days\n",
+		  "said" },
+		{ "never reached: no address to blame",
+		  { &unreached },
+		  false,
+		  "No more tries will be made. The words above tell what was",
+		  "mistake in the address" },
+		{ "all: failures first",
+		  { &relayed, &delayed, &failed },
+		  false,
+		  "could not be delivered to:\n\n    <f@b>\n",
+		  NULL },
+		{ "all: delays then",
+		  { &relayed, &delayed, &failed },
+		  false,
+		  "machine.\n\nYour message has not been delivered yet to:\n\n    "
+		  "<d@b>\n",
+		  NULL },
+		{ "all: relayed last",
+		  { &relayed, &delayed, &failed },
+		  false,
+		  "twice.\n\nYour message was handed to smtp.isp.example for:\n\n    "
+		  "<r@b>\n",
+		  NULL },
+		{ "all: subject",
+		  { &relayed, &delayed, &failed },
+		  false,
+		  "\nSubject: Undelivered Mail: Hello\n",
+		  NULL },
+		{ "all: no more tries for some",
+		  { &delayed, &failed },
+		  false,
+		  "No more tries will be made for the addresses above.",
+		  NULL },
+		{ "admin",
+		  { &failed },
+		  true,
+		  "You are told as its\nadministrator.\n\nA message that has no sender",
+		  "Your message" },
+		{ "admin, subject",
+		  { &failed },
+		  true,
+		  "\nSubject: Undelivered Mail without a sender: Hello\n",
+		  NULL },
+		{ "auto-submitted",
+		  { &delayed },
+		  false,
+		  "\nAuto-Submitted: auto-replied\n",
+		  NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+		struct dsn_rcpt r[N];
+		struct dsn d = basic(r, 0);
+
+		while (d.rcpts < N && rows[i].r[d.rcpts]) {
+			r[d.rcpts] = *rows[i].r[d.rcpts];
+			d.rcpts++;
+		}
+		d.until = 1795744000;
+		d.for_admin = rows[i].admin;
+		print(&b, &d);
+		check_plain(rows[i].name, &b);
+		if (!strstr(b.p, rows[i].want))
+			fail_msg("%s: no \"%s\" in:\n%s", rows[i].name, rows[i].want,
+			         b.p);
+		if (rows[i].not &&strstr(b.p, rows[i].not ))
+			fail_msg("%s: \"%s\" in:\n%s", rows[i].name, rows[i].not, b.p);
+	}
+}
+
+/* Only a report of a failure returns the message. */
+static void whole(void **state)
+{
+	static const struct {
+		const char *name;
+		const struct dsn_rcpt *first, *second;
+		bool full, want;
+	} rows[] = {
+		{ "failed", &failed, &failed, true, true },
+		{ "failed, header", &failed, &failed, false, false },
+		{ "delayed", &delayed, &delayed, true, false },
+		{ "relayed", &relayed, &relayed, true, false },
+		{ "delayed and failed", &delayed, &failed, true, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+		const struct dsn_rcpt r[] = { *rows[i].first, *rows[i].second };
+		struct dsn d = basic(r, 2);
+		bool more = !rows[i].want;
+
+		d.full = rows[i].full;
+		dsn_print(&b, &d, &more);
+		if (more != rows[i].want)
+			fail_msg("%s: %d", rows[i].name, more);
+		if (!strstr(b.p, more ? "Content-Type: message/rfc822\n"
+		                      : "Content-Type: text/rfc822-headers\n"))
+			fail_msg("%s: %s", rows[i].name, b.p);
+		if (!strstr(b.p, more ? "\nThe message itself is attached.\n"
+		                      : "\nThe header of the message is attached.\n"))
+			fail_msg("%s: %s", rows[i].name, b.p);
+	}
+}
+
+/* bounce.to: somebody else is told, so it is not his message. */
+static void not_the_sender(void **state)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	struct dsn d = basic(&failed, 1);
+
+	(void)state;
+	d.from = STR("ann@example.org");
+	print(&b, &d);
+	assert_non_null(strstr(b.p, "\nTo: <eddy@example.org>\n"));
+	assert_non_null(strstr(
+	    b.p, "\nA message from <ann@example.org> could not be delivered to:\n"));
+	assert_null(strstr(b.p, "Your message"));
+}
+
+static void templates(void **state)
+{
+	static const struct {
+		const char *name, *template, *header;
+		bool admin;
+		const char *want, *not ;
+	} rows[] = {
+		{ "words", "[failed]\nHello %s from %h, %i, %l, 100 %%:\n%r\nBye %a\n",
+		  NULL, false,
+		  "charset=us-ascii\n\nHello Hello from box.example.org, "
+		  "0189abcdef012345, 5 days, 100 %:\n    <f@b>\n      "
+		  "smtp.isp.example said:\n        550 5.1.1 unknown\nBye root@x\n\n--=_",
+		  "mail relay" },
+		{ "its subject", "[failed]\nSubject: Sorry: %s\nx\n", NULL, false,
+		  "\nSubject: Sorry: Hello\n", "Undelivered Mail:" },
+		{ "the fields stay", "[failed]\nx\n", NULL, false,
+		  "\nAction: failed\nStatus: 5.1.1\n", NULL },
+		{ "no %r", "[failed]\nSorry.\n", NULL, false, "\n\nSorry.\n\n    <f@b>\n",
+		  NULL },
+		{ "subject alone", "[failed]\nSubject: Sorry\n", NULL, false,
+		  "\nYour message could not be delivered to:\n", NULL },
+		{ "another block", "[delayed]\nSubject: x\nx\n", NULL, false,
+		  "\nYour message could not be delivered to:\n", "Subject: x" },
+		{ "UTF-8 words",
+		  "[failed]\nGr\xc3\xbc\xc3\x9f"
+		  "e = x\n%r\n",
+		  NULL, false,
+		  "charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n"
+		  "Gr=C3=BC=C3=9Fe =3D x\n    <f@b>\n",
+		  NULL },
+		{ "UTF-8 subject",
+		  "[failed]\nSubject: Gr\xc3\xbc\xc3\x9f"
+		  "e: %s\n%r\n",
+		  NULL, false, "\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe=3A?= Hello\n",
+		  NULL },
+		{ "encoded old subject", "[failed]\nSubject: F\xc3\xbcr %s\n(%s)\n%r\n",
+		  "Subject: =?utf-8?B?w6k=?= x\n\n", false,
+		  "\nSubject: =?utf-8?q?F=C3=BCr_?= =?utf-8?B?w6k=?= x\n", NULL },
+		{ "encoded old subject in words", "[failed]\n(%s)\n%r\n",
+		  "Subject: =?utf-8?B?w6k=?= x\n\n", false, "\n(=C3=A9 x)\n", NULL },
+		{ "hostile subject", "[failed]\n(%s)\n%r\n",
+		  "Subject: =?utf-8?q?a=0A--b=00=7F=FF?= %r%h\n\n", false,
+		  "\n(a --b  ? %r%h)\n", NULL },
+		{ "subject of no UTF-8", "[failed]\nx\n", "Subject: a\xe9z\n\n", false,
+		  "\nSubject: Undelivered Mail: a?z\n", NULL },
+		{ "admin has ours", "[failed]\nSubject: x\nx\n", NULL, true,
+		  "\nSubject: Undelivered Mail without a sender: Hello\n", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+		struct compose_conf own = conf;
+		struct template t;
+		struct dsn d = basic(&failed, 1);
+		const char *why;
+		int line;
+
+		if (template_parse(str_z(rows[i].template), &t, &line, &why) < 0)
+			fail_msg("%s: %s", rows[i].name, why);
+		own.admin = STR("root@x");
+		d.conf = &own;
+		d.template = &t;
+		d.for_admin = rows[i].admin;
+		if (rows[i].header)
+			d.original_header = str_z(rows[i].header);
+		print(&b, &d);
+		check_plain(rows[i].name, &b);
+		if (!strstr(b.p, rows[i].want))
+			fail_msg("%s: no \"%s\" in:\n%s", rows[i].name, rows[i].want,
+			         b.p);
+		if (rows[i].not &&strstr(b.p, rows[i].not ))
+			fail_msg("%s: \"%s\" in:\n%s", rows[i].name, rows[i].not, b.p);
+		template_free(&t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows),       cmocka_unit_test(as_a_drop),
 		cmocka_unit_test(full),       cmocka_unit_test(headers),
 		cmocka_unit_test(boundaries), cmocka_unit_test(long_things),
+		cmocka_unit_test(actions),    cmocka_unit_test(whole),
+		cmocka_unit_test(templates),  cmocka_unit_test(not_the_sender),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,11 @@ static void hear(void *arg, struct str line)
 	buf_c(&h->all, '|');
 }
 
+static bool is_it(void *arg, const struct id *id)
+{
+	return id_cmp(arg, id) == 0;
+}
+
 static void create(void **state)
 {
 	struct bed *b = *state;
@@ -128,21 +133,21 @@ static void find(void **state)
 	struct bed *b = *state;
 	struct id one = nth(1), two = nth(2), three = nth(3), got;
 
-	assert_false(journal_find(&b->s, NULL, &got));
+	assert_false(journal_find(&b->s, NULL, NULL, &got));
 	put("run/junk", STR(""), 0600);
-	assert_false(journal_find(&b->s, NULL, &got));
+	assert_false(journal_find(&b->s, NULL, NULL, &got));
 	put(in("run", &three, ""), STR(""), 0600);
 	put(in("run", &one, ""), STR(""), 0600);
 	put(in("run", &two, ""), STR(""), 0600);
-	assert_true(journal_find(&b->s, NULL, &got));
+	assert_true(journal_find(&b->s, NULL, NULL, &got));
 	assert_string_equal(got.c, one.c);
-	assert_true(journal_find(&b->s, &one, &got));
+	assert_true(journal_find(&b->s, is_it, &one, &got));
 	assert_string_equal(got.c, two.c);
 	journal_remove(&b->s, &one);
 	journal_remove(&b->s, &three);
-	assert_true(journal_find(&b->s, NULL, &got));
+	assert_true(journal_find(&b->s, NULL, NULL, &got));
 	assert_string_equal(got.c, two.c);
-	assert_false(journal_find(&b->s, &two, &got));
+	assert_false(journal_find(&b->s, is_it, &two, &got));
 	/* A symbolic link is not followed. */
 	journal_remove(&b->s, &two);
 	assert_int_equal(symlink("../lock", in("run", &one, "")), 0);

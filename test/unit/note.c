@@ -38,7 +38,7 @@ static void golden(void **state)
 	assert_int_equal(n.pending, 1);
 
 	/* The printer makes the same bytes. */
-	note_print_plan(&again, &n.plan, n.route);
+	note_print_plan(&again, &n.plan, n.route, n.origin);
 	end = again.n;
 	assert_true(str_eq(buf_view(&again), str_head(buf_view(&file), end)));
 	note_print_result(&again, 1, NOTE_DONE, 1795312000, 250,
@@ -46,6 +46,31 @@ static void golden(void **state)
 	note_print_result(&again, 2, NOTE_LATER, 1795312000, 450,
 	                  STR("450 4.2.1 <bob@example.net>: mailbox busy \xe9"));
 	assert_true(str_starts(buf_view(&file), buf_view(&again)));
+	note_free(&n);
+}
+
+static void split(void **state)
+{
+	_cleanup_buf_ struct buf file = BUF_INIT, again = BUF_INIT;
+	struct note n;
+	const char *why;
+
+	(void)state;
+	assert_int_equal(io_slurp_at(AT_FDCWD, "test/golden/note-1-split", &file, 65536),
+	                 0);
+	assert_int_equal(note_parse(buf_view(&file), &n, &why), 0);
+	assert_true(str_eq(n.origin, STR("0189abcdef012345")));
+	assert_string_equal(n.plan.ret, "FULL");
+	assert_int_equal(n.plan.rcpts, 2);
+	assert_int_equal(n.doubts, 3);
+	assert_int_equal(n.first_trouble, 1795312900);
+	assert_int_equal(n.tries, 4);
+	assert_int_equal(n.warned, 1);
+	assert_true(n.recompose);
+	assert_int_equal(n.pending, 2);
+	note_print_plan(&again, &n.plan, n.route, n.origin);
+	assert_true(str_starts(buf_view(&file), buf_view(&again)));
+	assert_true(str_starts(str_from(buf_view(&file), again.n), STR("d 1795312000 ")));
 	note_free(&n);
 }
 
@@ -74,6 +99,32 @@ static void damage(void **state)
 		  -EBADMSG },
 		{ "D behind P", "mailchute-note 1\nS\nPhub c@d\nDRET=FULL\n.\n",
 		  -EBADMSG },
+		{ "origin", "mailchute-note 1\nS\nO0189abcdef012345\nPhub c@d\n.\n", 0 },
+		{ "origin twice",
+		  "mailchute-note 1\nS\nO0189abcdef012345\nO0189abcdef012345\nPhub "
+		  "c@d\n.\n",
+		  -EBADMSG },
+		{ "short origin", "mailchute-note 1\nS\nO0189abcdef01234\nPhub c@d\n.\n",
+		  -EBADMSG },
+		{ "long origin", "mailchute-note 1\nS\nO0189abcdef0123456\nPhub c@d\n.\n",
+		  -EBADMSG },
+		{ "empty origin", "mailchute-note 1\nS\nO\nPhub c@d\n.\n", -EBADMSG },
+		{ "origin in upper case",
+		  "mailchute-note 1\nS\nO0189ABCDEF012345\nPhub c@d\n.\n", -EBADMSG },
+		{ "origin is a path",
+		  "mailchute-note 1\nS\nO../../etc/passwd\nPhub c@d\n.\n", -EBADMSG },
+		{ "origin before S",
+		  "mailchute-note 1\nO0189abcdef012345\nS\nPhub c@d\n.\n", -EBADMSG },
+		{ "origin before D",
+		  "mailchute-note 1\nS\nO0189abcdef012345\nDRET=FULL\nPhub c@d\n.\n",
+		  -EBADMSG },
+		{ "origin behind P",
+		  "mailchute-note 1\nS\nPhub c@d\nO0189abcdef012345\n.\n", -EBADMSG },
+		{ "bad w", PLAN "w x\n", -EBADMSG },
+		{ "bad c", PLAN "c -1\n", -EBADMSG },
+		{ "w of letters", PLAN "wx\n", -EBADMSG },
+		{ "cut w", PLAN "w\n", 0 },
+		{ "cut c", PLAN "c \n", 0 },
 		{ "CR", "mailchute-note 1\nS\nPhub c@d\tORCPT=x\r\n.\n", -EBADMSG },
 		{ "unknown parameter", "mailchute-note 1\nS\nPhub c@d\tX=1\n.\n",
 		  -EBADMSG },
@@ -112,15 +163,14 @@ static void damage(void **state)
 }
 
 /* A note cut anywhere in its outcomes is a good note, with at most one outcome less. */
-static void cuts(void **state)
+static void cut_anywhere(const char *name, size_t rcpt)
 {
 	_cleanup_buf_ struct buf file = BUF_INIT;
 	ptrdiff_t plan;
 	struct note n;
 	const char *why;
 
-	(void)state;
-	assert_int_equal(io_slurp_at(AT_FDCWD, "test/golden/note-1", &file, 65536), 0);
+	assert_int_equal(io_slurp_at(AT_FDCWD, name, &file, 65536), 0);
 	plan = (char *)memmem(file.p, file.n, "\n.\n", 3) - file.p + 3;
 	for (size_t i = 0; i <= file.n; i++) {
 		_cleanup_buf_ struct buf mended = BUF_INIT;
@@ -133,14 +183,22 @@ static void cuts(void **state)
 		note_free(&n);
 		/* And what a writer adds behind such a line, with an LF first. */
 		buf_str(&mended, str_head(buf_view(&file), i));
-		buf_z(&mended, "\nr 3 D 1795312700 250 ok\n");
+		buf_z(&mended, "\n");
+		buf_fmt(&mended, "r %zu D 1795312700 250 ok\n", rcpt);
 		e = note_parse(buf_view(&mended), &n, &why);
 		if (e < 0)
 			fail_msg("cut at %zu and mended: %s", i, why);
-		if (n.rcpt[2].state != NOTE_DONE)
+		if (n.rcpt[rcpt - 1].state != NOTE_DONE)
 			fail_msg("cut at %zu and mended: outcome lost", i);
 		note_free(&n);
 	}
+}
+
+static void cuts(void **state)
+{
+	(void)state;
+	cut_anywhere("test/golden/note-1", 3);
+	cut_anywhere("test/golden/note-1-split", 2);
 }
 
 static void outcomes(void **state)
@@ -160,6 +218,16 @@ static void outcomes(void **state)
 		{ "T behind F", PLAN "r 1 F 7 550 x\nr 1 T 8 450 x\n", 'F', 1, 8 },
 		{ "D behind F", PLAN "r 1 F 7 550 x\nr 1 D 8 250 x\n", 'D', 1, 0 },
 		{ "F behind D", PLAN "r 1 D 7 250 x\nr 1 F 8 550 x\n", 'D', 1, 0 },
+		{ "two doubts", PLAN "d 5 x\nd 6 x\n", 0, 2, 0 },
+		{ "third doubt", PLAN "d 5 x\nd 6 x\nd 7 x\nd 8 x\n", 0, 2, 7 },
+		{ "third doubt at 0", PLAN "d 0 x\nd 0 x\nd 0 x\n", 0, 2, 1 },
+		{ "T before the doubts", PLAN "r 1 T 3 450 x\nd 5 x\nd 6 x\nd 7 x\n", 'T',
+		  2, 3 },
+		{ "T between doubts", PLAN "d 5 x\nd 6 x\nr 1 T 7 450 x\nd 8 x\n", 'T', 2,
+		  7 },
+		{ "T behind the doubts", PLAN "d 5 x\nd 6 x\nd 7 x\nr 1 T 9 450 x\n", 'T',
+		  2, 7 },
+		{ "a cut doubt is none", PLAN "d 5 x\nd 6 x\nd 7\n", 0, 2, 0 },
 		{ "no text", PLAN "r 1 F 7 550 \n", 'F', 1, 0 },
 	};
 
@@ -175,6 +243,37 @@ static void outcomes(void **state)
 			fail_msg("%s: state %c, pending %zu, first trouble %lld",
 			         rows[i].name, (char)n.rcpt[0].state, n.pending,
 			         (long long)n.first_trouble);
+		note_free(&n);
+	}
+}
+
+/* Lines that were cut count as nothing. */
+static void counters(void **state)
+{
+	static const struct {
+		const char *name, *in;
+		unsigned warned;
+		bool recompose;
+	} rows[] = {
+		{ "none", PLAN, 0, false },
+		{ "warned", PLAN "w 5\n", 1, false },
+		{ "warned twice", PLAN "w 5\ne 6\nw 7\n", 2, false },
+		{ "cut w", PLAN "w\nw \nw 5", 0, false },
+		{ "recompose", PLAN "c 5\n", 0, true },
+		{ "recompose stays", PLAN "c 5\nr 1 T 6 450 x\ne 6\n", 0, true },
+		{ "cut c", PLAN "c\nc \nc 5", 0, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct note n;
+		const char *why;
+
+		if (note_parse(str_z(rows[i].in), &n, &why) < 0)
+			fail_msg("%s: %s", rows[i].name, why);
+		if (n.warned != rows[i].warned || n.recompose != rows[i].recompose)
+			fail_msg("%s: warned %u, recompose %d", rows[i].name, n.warned,
+			         n.recompose);
 		note_free(&n);
 	}
 }
@@ -250,6 +349,7 @@ int main(void)
 		cmocka_unit_test(golden),       cmocka_unit_test(damage),
 		cmocka_unit_test(cuts),         cmocka_unit_test(outcomes),
 		cmocka_unit_test(hostile_text), cmocka_unit_test(backoff),
+		cmocka_unit_test(split),        cmocka_unit_test(counters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

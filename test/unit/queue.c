@@ -1,6 +1,6 @@
 #include "spoolbed.h"
 
-enum { MANY = 1100 };
+enum { MANY = 1100, BOTH = QUEUE_READS_NEW | QUEUE_READS_DUE };
 
 static uint32_t bucket(int64_t due)
 {
@@ -32,7 +32,7 @@ static bool waits(const struct id *id, uint32_t due)
 
 static void open_queue(struct bed *b, struct queue *q)
 {
-	assert_int_equal(queue_open(q, &b->s, "r"), 0);
+	assert_int_equal(queue_open(q, &b->s, "r", BOTH), 0);
 	assert_true(there("queue/r"));
 }
 
@@ -165,12 +165,11 @@ static void due_or_not(void **state)
 		next = queue_next_due(&q, NOW, LONGEST);
 		if (next != (rows[i].want ? -1 : (int64_t)bucket(rows[i].due) * 64))
 			fail_msg("%s: next due at %lld", rows[i].name, (long long)next);
-		assert_false(queue_empty(&q));
 		p = (struct place){ id, bucket(rows[i].due) };
 		assert_int_equal(queue_remove(&q, &p, false), 0);
 		assert_int_equal(queue_sync(&q), 0);
-		assert_true(queue_empty(&q));
 	}
+	assert_false(queue_next(&q, NOW, LONGEST, &(struct place){ .due = 0 }));
 	assert_int_equal(count("queue/r"), 0);
 	queue_close(&q);
 }
@@ -316,7 +315,6 @@ static void get_and_remove(void **state)
 	rmdir("queue/r/00000001");
 	assert_int_equal(queue_sync(&q), 0);
 	assert_int_equal(q.removed, 0);
-	assert_true(queue_empty(&q));
 	/* A symbolic link is no message. */
 	p = (struct place){ nth(40), 0 };
 	assert_int_equal(symlink("/etc/passwd", in("queue/new", &p.id, "")), 0);
@@ -369,7 +367,7 @@ static void late(void **state)
 	struct place p = { nth(1), 0 };
 	struct queue q;
 
-	assert_int_equal(queue_open(&q, &b->s, "r"), 0);
+	assert_int_equal(queue_open(&q, &b->s, "r", BOTH), 0);
 	message(&p.id, 0);
 	assert_true(queue_next(&q, NOW, LONGEST, &p));
 	assert_false(queue_next(&q, NOW, LONGEST, &(struct place){ .due = 0 }));
@@ -482,7 +480,7 @@ static void inherit(void **state)
 	struct place p;
 	unsigned n = 0;
 
-	assert_int_equal(queue_open(&old, &b->s, "old"), 0);
+	assert_int_equal(queue_open(&old, &b->s, "old", BOTH), 0);
 	for (unsigned i = 0; i < 300; i++) {
 		p = (struct place){ nth(i), 0 };
 		message(&p.id, 0);
@@ -503,6 +501,387 @@ static void inherit(void **state)
 	queue_close(&q);
 }
 
+static bool knows(void *arg, const char *route)
+{
+	return strcmp(arg, route) == 0;
+}
+
+/* Routes that a reload removed, when there are several: back to queue/new, which has some of
+ * the names already where a rename is a link and an unlink. */
+static void disown(void **state)
+{
+	char known[] = "live";
+	struct bed *b = *state;
+	struct queue old, live;
+	struct place p;
+
+	assert_int_equal(queue_open(&live, &b->s, "live", QUEUE_READS_DUE), 0);
+	assert_int_equal(queue_open(&old, &b->s, "old", 0), 0);
+	for (unsigned i = 0; i < 2 * MANY; i++) {
+		p = (struct place){ nth(i), 0 };
+		put(in("queue/new", &p.id, ""), STR("x"), 0600);
+		assert_int_equal(queue_route(i % 2 ? &old : &live, &p,
+		                             i % 2 ? "old" : "live",
+		                             6400 + 64 * (i % 20)),
+		                 0);
+	}
+	p.id = nth(1);
+	assert_int_equal(note_write(&b->s, &p.id, STR("n\n")), 0);
+	assert_int_equal(
+	    link(in("queue/old/00000065", &p.id, ""), in("queue/new", &p.id, "")), 0);
+	assert_int_equal(queue_disown(&b->s, knows, known), 1);
+	assert_int_equal(count("queue/new"), MANY);
+	assert_true(there(in("queue/new", &p.id, "")));
+	assert_true(there(in("note", &p.id, "")));
+	assert_false(there("queue/old"));
+	assert_true(there("queue/live"));
+	assert_int_equal(queue_disown(&b->s, knows, known), 0);
+	/* A name that queue/new has of another message stays; the others do not wait for it. */
+	queue_close(&old);
+	assert_int_equal(queue_open(&old, &b->s, "old", 0), 0);
+	for (unsigned i = 5000; i < 5010; i++) {
+		p = (struct place){ nth(i), 0 };
+		put(in("queue/new", &p.id, ""), STR("x"), 0600);
+		assert_int_equal(queue_route(&old, &p, "old", 6400), 0);
+	}
+	put(in("queue/new", &p.id, ""), STR("another"), 0600);
+	assert_int_equal(queue_disown(&b->s, knows, known), -EEXIST);
+	assert_int_equal(count("queue/old/00000064"), 1);
+	assert_int_equal(count("queue/new"), MANY + 10);
+	assert_string_equal(content(in("queue/new", &p.id, "")), "another");
+	queue_close(&old);
+	queue_close(&live);
+}
+
+/* What each of several routes looks at. */
+static void reads(void **state)
+{
+	static const struct {
+		const char *name, *route;
+		unsigned reads, want;
+	} rows[] = {
+		{ "the only one", "r", BOTH, 2 },
+		{ "the router", "new", QUEUE_READS_NEW, 1 },
+		{ "one of several", "r", QUEUE_READS_DUE, 1 },
+		{ "only to move", "r", 0, 0 },
+	};
+	struct bed *b = *state;
+	struct place one = { nth(1), 0 }, two = { nth(2), bucket(NOW - 64) };
+
+	assert_int_equal(mkdir("queue/r", 0700), 0);
+	message(&one.id, 0);
+	message(&two.id, two.due);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct queue q;
+		struct place p;
+		unsigned n = 0;
+
+		assert_int_equal(queue_open(&q, &b->s, rows[i].route, rows[i].reads), 0);
+		for (int again = 0; again < 2; again++) {
+			while (n < 10 && queue_next(&q, NOW, LONGEST, &p)) {
+				n++;
+				if (p.due ? !(rows[i].reads & QUEUE_READS_DUE)
+				          : !(rows[i].reads & QUEUE_READS_NEW))
+					fail_msg("%s: %08x", rows[i].name, p.due);
+			}
+			queue_rewind(&q, true);
+		}
+		if (n != 2 * rows[i].want)
+			fail_msg("%s: %u", rows[i].name, n);
+		if (!(rows[i].reads & QUEUE_READS_DUE))
+			assert_int_equal(queue_next_due(&q, NOW, LONGEST), -1);
+		queue_close(&q);
+	}
+}
+
+/* What is routed to a queue that is at work is given in the same pass. */
+static void routed(void **state)
+{
+	static const struct {
+		const char *name;
+		bool all;
+		unsigned taken; /* before it comes */
+	} rows[] = {
+		{ "at the beginning", false, 0 },   { "in the middle", false, 10 },
+		{ "at the end", false, 41 },        { "all, at the beginning", true, 0 },
+		{ "all, in the middle", true, 10 }, { "all, at the end", true, 41 },
+	};
+	struct bed *b = *state;
+	struct queue q, router;
+
+	assert_int_equal(queue_open(&q, &b->s, "r", QUEUE_READS_DUE), 0);
+	assert_int_equal(queue_open(&router, &b->s, "new", QUEUE_READS_NEW), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		struct id id = nth(i);
+
+		message(&id, bucket(NOW - 64));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct place late = { nth(1000 + (unsigned)i), 0 }, p;
+		unsigned found = 0, n = 0;
+
+		queue_rewind(&q, rows[i].all);
+		while (n < rows[i].taken && queue_next(&q, NOW, LONGEST, &p))
+			n++;
+		message(&late.id, 0);
+		b->s.taken_dirty = true;
+		/* The clock's first bucket, and that of now, which is due. */
+		assert_int_equal(
+		    queue_route(&router, &late, "r", i % 2 ? NOW : QUEUE_BUCKET_SECONDS),
+		    0);
+		assert_false(b->s.taken_dirty);
+		assert_false(waits(&late.id, 0));
+		queue_news(&q);
+		for (n = 0; n < 500 && queue_next(&q, NOW, LONGEST, &p); n++)
+			if (id_cmp(&p.id, &late.id) == 0) {
+				found++;
+				assert_int_equal(queue_remove(&q, &p, false), 0);
+			}
+		if (found != 1 || n == 500)
+			fail_msg("%s: %u times, of %u", rows[i].name, found, n);
+	}
+	assert_int_equal(queue_sync(&router), 0);
+	queue_close(&q);
+	queue_close(&router);
+}
+
+static void route_and_back(void **state)
+{
+	static const struct {
+		const char *name, *route;
+		bool gone, taken;
+		int want;
+	} rows[] = {
+		{ "a new route", "far", false, false, 0 },
+		{ "a route that is there", "far", false, false, 0 },
+		{ "gone", "far", true, false, -ENOENT },
+		{ "it has one of that name", "far", false, true, -EEXIST },
+		{ "no route", "new", false, false, -EINVAL },
+		{ "up", "..", false, false, -EINVAL },
+		{ "a path", "a/b", false, false, -EINVAL },
+		{ "nothing", "", false, false, -EINVAL },
+	};
+	const uint32_t due = (uint32_t)(NOW / 64);
+	struct bed *b = *state;
+	struct queue q, far;
+	struct id zero;
+	char path[100];
+
+	open_queue(b, &q);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct place p = { nth((unsigned)i), i % 2 ? 7 : 0 };
+		int e;
+
+		snprintf(path, sizeof(path), "queue/far/%08x/%s", due, p.id.c);
+		if (!rows[i].gone)
+			message(&p.id, p.due);
+		if (rows[i].taken)
+			put(path, STR("other"), 0600);
+		e = queue_route(&q, &p, rows[i].route, NOW + 63);
+		if (e != rows[i].want || there(path) != (e == 0 || e == -EEXIST) ||
+		    waits(&p.id, p.due) != (e != 0 && !rows[i].gone))
+			fail_msg("%s: %d", rows[i].name, e);
+	}
+	assert_true(q.removed > 0);
+	assert_int_equal(queue_sync(&q), 0);
+	/* And to queue/new. */
+	assert_int_equal(queue_open(&far, &b->s, "far", 0), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct place p = { nth(i), due };
+
+		assert_int_equal(queue_renew(&far, &p), 0);
+		assert_int_equal(queue_renew(&far, &(struct place){ p.id, 0 }), 0);
+		assert_true(waits(&p.id, 0));
+		assert_int_equal(queue_renew(&far, &p), -ENOENT);
+	}
+	/* The router puts nothing off. */
+	queue_close(&far);
+	assert_int_equal(queue_open(&far, &b->s, "new", QUEUE_READS_NEW), 0);
+	assert_int_equal(queue_defer(&far, &(struct place){ nth(0), 0 }, NOW), -EINVAL);
+	zero = nth(0);
+	assert_true(waits(&zero, 0));
+	queue_close(&far);
+	queue_close(&q);
+}
+
+static void find(void **state)
+{
+	static const struct {
+		const char *name, *path, *route;
+		uint32_t due;
+		int want;
+	} rows[] = {
+		{ "new", "queue/new", "new", 0, 0 },
+		{ "a bucket", "queue/r/00000007", "r", 7, 0 },
+		{ "another route", "queue/other/ffffffff", "other", 0xffffffff, 0 },
+		{ "held", "hold", "", 0, -ENOENT },
+		{ "no bucket", "queue/r/000000070", "", 0, -ENOENT },
+		{ "no route", "queue/.hidden/00000007", "", 0, -ENOENT },
+		{ "nowhere", "", "", 0, -ENOENT },
+	};
+	static const char *const folders[] = { "queue/r",
+		                               "queue/r/00000007",
+		                               "queue/other",
+		                               "queue/other/ffffffff",
+		                               "queue/r/000000070",
+		                               "queue/.hidden",
+		                               "queue/.hidden/00000007" };
+	struct bed *b = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+		assert_int_equal(mkdir(folders[i], 0700), 0);
+	put("queue/file", STR("x"), 0600);
+	assert_int_equal(symlink("/nowhere", "queue/link"), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct id id = nth((unsigned)i);
+		struct place p = { .due = 1 };
+		char route[QUEUE_ROUTE_MAX + 1] = "";
+
+		if (rows[i].path[0])
+			put(in(rows[i].path, &id, ""), STR("x"), 0600);
+		if (queue_find(&b->s, &id, route, &p) != rows[i].want ||
+		    strcmp(route, rows[i].route) != 0 ||
+		    (rows[i].want == 0 &&
+		     (p.due != rows[i].due || id_cmp(&p.id, &id) != 0)))
+			fail_msg("%s: %s %08x", rows[i].name, route, p.due);
+	}
+}
+
+static void owner(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		int want;
+		uid_t uid;
+	} rows[] = {
+		{ "root", "mailchute 1\nU0 root\nT1\n", 0, 0 },
+		{ "a full name", "mailchute 1\nU1000 eddy Eddy\nT1\n", 0, 1000 },
+		{ "the highest", "mailchute 1\nU4294967295 -\nT1\n", 0, (uid_t)-1 },
+		{ "too high", "mailchute 1\nU4294967296 -\nT1\n", -EBADMSG, 0 },
+		{ "no number", "mailchute 1\nU -\nT1\n", -EBADMSG, 0 },
+		{ "no login", "mailchute 1\nU1", -EBADMSG, 0 },
+		{ "negative", "mailchute 1\nU-1 -\n", -EBADMSG, 0 },
+		{ "version 2", "mailchute 2\nU1 -\n", -EBADMSG, 0 },
+		{ "a drop", "mailchute-drop 1\nRa@b\n\n", -EBADMSG, 0 },
+		{ "cut", "mailchute 1\n", -EBADMSG, 0 },
+		{ "cut at once", "mailchute 1", -EBADMSG, 0 },
+		{ "empty", "", -EBADMSG, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int fd = io_memfd("message", str_z(rows[i].text));
+		uid_t uid = 77;
+		int64_t size = 77;
+		int e = queue_owner(fd, &uid, &size);
+
+		if (e != rows[i].want || uid != (e == 0 ? rows[i].uid : 77) ||
+		    size != (e == 0 ? (int64_t)strlen(rows[i].text) : 77))
+			fail_msg("%s: %d, uid %u", rows[i].name, e, (unsigned)uid);
+		assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
+		close(fd);
+	}
+}
+
+/* A part appears together with its note, or not at all. */
+static void parts(void **state)
+{
+	static const struct {
+		const char *name, *note;
+		bool kept;
+	} rows[] = {
+		{ "no note", NULL, false },
+		{ "a note of another part", "b 900002\n", false },
+		{ "its note", "b 900001\n", true },
+	};
+	struct bed *b = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct id parent = nth((unsigned)i), id = id_derive(&parent, PART_FIRST);
+		char from[64];
+		struct stat st, part;
+
+		message(&parent, 0);
+		snprintf(from, sizeof(from), "new/%s", parent.c);
+		assert_int_equal(
+		    part_prepare(&b->s, &parent, PART_FIRST, from, STR("one\n")), 0);
+		/* Again, when the router died before it had said all. */
+		assert_int_equal(
+		    part_prepare(&b->s, &parent, PART_FIRST, from, STR("two\n")), 0);
+		assert_false(there(in("queue/new", &id, "")));
+		assert_string_equal(content(in("note", &id, "")), "two\n");
+		if (rows[i].note)
+			assert_int_equal(note_write(&b->s, &parent, str_z(rows[i].note)),
+			                 0);
+		derived_recover(&b->s);
+		if (there(in("queue/new", &id, "")) != rows[i].kept ||
+		    there(in("note", &id, "")) != rows[i].kept ||
+		    count("queue/new") != 1U + rows[i].kept)
+			fail_msg("%s", rows[i].name);
+		if (rows[i].kept) {
+			assert_int_equal(stat(in("queue/new", &id, ""), &part), 0);
+			assert_int_equal(stat(in("queue/new", &parent, ""), &st), 0);
+			assert_int_equal(st.st_ino, part.st_ino);
+			/* It is at work now: not to be made a second time. */
+			assert_int_equal(
+			    part_prepare(&b->s, &parent, PART_FIRST, from, STR("x\n")),
+			    -EEXIST);
+			assert_string_equal(content(in("note", &id, "")), "two\n");
+			unlink(in("queue/new", &id, ""));
+		}
+		unlink(in("queue/new", &parent, ""));
+	}
+}
+
+/* Each state that a kill may leave while a part is made or removed. */
+static void parts_killed(void **state)
+{
+	static const struct {
+		const char *name;
+		bool link, note, published;
+	} rows[] = {
+		{ "linked", true, false, false },
+		{ "linked and noted", true, true, false },
+		{ "published, the first name still there", true, true, true },
+	};
+	struct bed *b = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct id parent = nth((unsigned)i), id = id_derive(&parent, PART_FIRST);
+		char from[64], name[64];
+		struct place p = { id, 0 };
+		struct queue q;
+
+		message(&parent, 0);
+		snprintf(from, sizeof(from), "queue/new/%s", parent.c);
+		snprintf(name, sizeof(name), "queue/new/d.%s.%u", parent.c, PART_FIRST);
+		assert_int_equal(link(from, name), 0);
+		if (rows[i].note)
+			assert_int_equal(note_write(&b->s, &id, STR("n\n")), 0);
+		open_queue(b, &q);
+		if (rows[i].published) {
+			assert_int_equal(link(from, in("queue/new", &id, "")), 0);
+			assert_int_equal(queue_defer(&q, &p, NOW), 0);
+		}
+		queue_close(&q);
+		derived_recover(&b->s);
+		if (there(name) || there(in("note", &id, "")) != rows[i].published)
+			fail_msg("%s", rows[i].name);
+		assert_int_equal(
+		    part_prepare(&b->s, &parent, PART_FIRST, from + 6, STR("again\n")),
+		    rows[i].published ? -EEXIST : 0);
+	}
+	/* What cannot be linked leaves nothing. */
+	assert_int_equal(part_prepare(&b->s, &(struct id){ "0000000000000009" },
+	                              PART_FIRST, "new/0000000000000009", STR("n\n")),
+	                 -ENOENT);
+	assert_int_equal(part_prepare(&b->s, &(struct id){ "0000000000000009" }, 3,
+	                              "new/0000000000000009", STR("n\n")),
+	                 -EINVAL);
+	assert_int_equal(count("note"),
+	                 1); /* of the one at work: recovery took the others */
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
@@ -510,6 +889,8 @@ int main(void)
 		T(windows), T(order),         T(due_or_not),     T(news),
 		T(defer),   T(all_pass_ends), T(get_and_remove), T(put_aside),
 		T(late),    T(derived),       T(notes),          T(inherit),
+		T(disown),  T(reads),         T(routed),         T(route_and_back),
+		T(find),    T(owner),         T(parts),          T(parts_killed),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);

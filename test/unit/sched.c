@@ -1,4 +1,4 @@
-#include "prog/sched.h"
+#include "daemon/sched.h"
 #include "spoolbed.h"
 
 /* The state file's line of a route that is down: taken and printed back; and what is none. */
@@ -29,7 +29,8 @@ static void state_line(void **state)
 		_cleanup_buf_ struct buf out = BUF_INIT;
 		struct route r;
 
-		assert_int_equal(route_open(&r, &s, &h), 0);
+		assert_int_equal(
+		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		route_state_take(&r, str_z(rows[i].line), rows[i].now);
 		if ((r.state == ROUTE_DOWN) != rows[i].down)
 			fail_msg("%s", rows[i].name);
@@ -54,7 +55,7 @@ static void clock_back(void **state)
 	struct sched s = { .spool = &b->s };
 	struct route r;
 
-	assert_int_equal(route_open(&r, &s, &h), 0);
+	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 	route_state_take(&r, STR("down hub 1800000000 1800000160 5 x"), 1800000100);
 	route_work(&r, &s, 1800000101);
 	assert_int_equal(r.state, ROUTE_DOWN);
@@ -80,7 +81,7 @@ static void golden(void **state)
 	assert_true(str_cut(&rest, '\n', &line));
 	buf_str(&out, line);
 	buf_c(&out, '\n');
-	assert_int_equal(route_open(&r, &s, &h), 0);
+	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 	while (rest.n && str_cut(&rest, '\n', &line))
 		route_state_take(&r, line, 1800000100);
 	assert_true(r.breaker.open);

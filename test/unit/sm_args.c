@@ -1,4 +1,4 @@
-#include "prog/sm_args.h"
+#include "inject/sm_args.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -9,11 +9,11 @@ enum { WORDS_MAX = 16 };
 /* Everything that was understood, in one line. */
 static void show(struct buf *b, const struct sm_args *a)
 {
-	static const char *const mode[] = { [SM_SEND] = "send",
-		                            [SM_ALIASES] = "aliases",
-		                            [SM_VERIFY] = "verify",
-		                            [SM_FLUSH] = "flush",
-		                            [SM_UNAVAILABLE] = "unavailable" };
+	static const char *const mode[] = {
+		[SM_SEND] = "send",     [SM_ALIASES] = "aliases",
+		[SM_VERIFY] = "verify", [SM_FLUSH] = "flush",
+		[SM_LIST] = "list",     [SM_UNAVAILABLE] = "unavailable"
+	};
 
 	buf_z(b, mode[a->mode]);
 	if (a->mode != SM_SEND)
@@ -159,8 +159,10 @@ static void test_modes(void **state)
 		{ "-I", { S, "-I" }, "aliases" },
 		{ "-bv", { S, "-bv", "a@x" }, "verify" },
 		{ "-bv -t", { S, "-i", "-t", "-bv" }, "verify" },
-		{ "-bp", { S, "-bp" }, "unavailable" },
-		{ "-b p", { S, "-b", "p" }, "unavailable" },
+		{ "-bp", { S, "-bp" }, "list" },
+		{ "-b p", { S, "-b", "p" }, "list" },
+		{ "-bp -q", { S, "-bp", "-q" }, "list" },
+		{ "-qRx -bp -v", { S, "-qRx", "-bp", "-v" }, "list" },
 		{ "-bs", { S, "-bs" }, "unavailable" },
 		{ "-bs of pine", { S, "-bs", "-odb", "-oem" }, "unavailable" },
 		{ "-bS", { S, "-bS" }, "unavailable" },
@@ -174,10 +176,18 @@ static void test_modes(void **state)
 		{ "-q30m", { S, "-q30m" }, "flush" },
 		{ "-qf", { S, "-qf" }, "flush" },
 		{ "-qRhost", { S, "-qRhost", "-v" }, "flush" },
+		{ "-qSme@x", { S, "-qSme@x" }, "flush" },
+		{ "-qI", { S, "-qI0123" }, "flush" },
+		{ "-qR, a word", { S, "-qR", "host" }, "flush" },
+		{ "-q!R", { S, "-q!Rhost" }, "flush" },
+		{ "-qG -qp", { S, "-qGgroup", "-qp30m" }, "flush" },
+		{ "-q of ip-up", { S, "-v", "-q" }, "flush" },
 		{ "-Q", { S, "-Q" }, "flush" },
 		{ "-q a@x", { S, "-q", "a@x" }, "flush" },
-		{ "mailq", { "mailq" }, "unavailable" },
-		{ "path of mailq", { "/usr/bin/mailq", "-v" }, "unavailable" },
+		{ "mailq", { "mailq" }, "list" },
+		{ "path of mailq", { "/usr/bin/mailq", "-v" }, "list" },
+		{ "mailq -Ac -q", { "mailq", "-Ac", "-q" }, "list" },
+		{ "mailq -bi", { "mailq", "-bi" }, "aliases" },
 		{ "newaliases", { "/usr/bin/newaliases" }, "aliases" },
 		{ "runq", { "runq" }, "flush" },
 		{ "rmail", { "rmail", "a" }, "unavailable" },

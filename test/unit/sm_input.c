@@ -1,7 +1,8 @@
-#include "prog/sm_input.h"
+#include "inject/sm_input.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "mail/head.h"
+#include "inject/sm_sink.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -421,11 +423,199 @@ static void test_failures(void **state)
 	assert_int_equal(submit("/nonexistent", STR("x"), "-i", 64, &why), EX_TEMPFAIL);
 	assert_true(str_eq(buf_view(&why), STR("cannot create a file in the spool "
 	                                       "\"/nonexistent\": No such file or "
-	                                       "directory")));
+	                                       "directory; nor connect to mailchuted at "
+	                                       "\"/nonexistent/socket\": No such file or "
+	                                       "directory; is it running?")));
 	buf_reset(&why);
 	assert_int_equal(chmod("in/drop", 0777), 0);
 	assert_int_equal(rmdir("in/drop"), 0);
 	assert_int_equal(submit(s->root, STR("x"), "-i", 64, &why), EX_TEMPFAIL);
+	assert_int_equal(mkdir("in/drop", 0777), 0);
+}
+
+/* ---- the second door ---- */
+
+/* A child that takes one connection, writes all that comes into the file "got" and answers when
+ * the input ends with the last chunk. */
+static pid_t serve(const char *answer)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "socket" };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	static char all[1 << 20];
+	size_t n = 0;
+	pid_t pid;
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	pid = fork();
+	if (pid != 0) {
+		close(fd);
+		return pid;
+	}
+	fd = accept(fd, NULL, NULL);
+	while (n < sizeof(all)) {
+		ssize_t r = read(fd, all + n, sizeof(all) - n);
+
+		if (r <= 0)
+			break;
+		n += (size_t)r;
+		if (n >= 9 && memcmp(all + n - 9, "00000000\n", 9) == 0)
+			break;
+	}
+	(void)io_write(fd, answer, strlen(answer));
+	fd = open("got", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	_exit(io_write(fd, all, n) == 0 ? 0 : 1);
+}
+
+/* What came, without the request and the chunks' frames. */
+static void served(pid_t pid, struct buf *ret, unsigned *ret_chunks)
+{
+	_cleanup_buf_ struct buf all = BUF_INIT;
+	struct str rest, line;
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(io_slurp_at(AT_FDCWD, "got", &all, 1 << 20), 0);
+	assert_int_equal(unlink("got"), 0);
+	assert_int_equal(unlink("socket"), 0);
+	rest = buf_view(&all);
+	assert_true(str_cut(&rest, '\n', &line));
+	assert_true(str_eq(line, STR("mailchute-socket 1 submit")));
+	for (*ret_chunks = 0; str_cut(&rest, '\n', &line) && line.n == 8; ++*ret_chunks) {
+		char hex[9] = "";
+		size_t n;
+
+		memcpy(hex, line.p, 8);
+		n = strtoul(hex, NULL, 16);
+		assert_true(n <= SM_CHUNK_MAX && n <= rest.n);
+		buf_str(ret, str_head(rest, n));
+		rest = str_from(rest, n);
+	}
+}
+
+static void test_second_door(void **state)
+{
+	static const struct {
+		const char *name, *answer;
+		int status;
+		const char *why;
+	} rows[] = {
+		{ "done", "0 done\n", 0, "" },
+		{ "refused", "69 too large\n", EX_UNAVAILABLE,
+		  "mailchuted does not take the message: too large" },
+		{ "no words", "75\n", EX_TEMPFAIL,
+		  "mailchuted does not take the message: " },
+		{ "lost", "0 do", EX_TEMPFAIL,
+		  "the connection to mailchuted was lost before its answer; the message "
+		  "may "
+		  "have been taken: sent again, it may arrive twice" },
+		{ "rubbish", "hello\n", EX_TEMPFAIL,
+		  "mailchuted's answer is not understood: \"hello\"; the message may "
+		  "have been "
+		  "taken" },
+	};
+	static const size_t sizes[] = { 0, 1, 200, 300, 9000, 300000 };
+	const struct spool *s = *state;
+
+	assert_int_equal(rmdir("in/drop"), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows) * ARRAY_LEN(sizes); i++) {
+		size_t row = i / ARRAY_LEN(sizes), size = sizes[i % ARRAY_LEN(sizes)];
+		_cleanup_buf_ struct buf in = BUF_INIT, why = BUF_INIT, got = BUF_INIT,
+		                         want = BUF_INIT;
+		pid_t pid = serve(rows[row].answer);
+		unsigned chunks;
+		int e;
+
+		buf_z(&in, "S: x\n\n");
+		for (size_t k = 0; k < size; k++)
+			buf_c(&in, (char)(k * 7));
+		buf_z(&want, D "Rarg@x\n\n");
+		buf_str(&want, buf_view(&in));
+		e = submit(s->root, buf_view(&in), "-i", 512, &why);
+		served(pid, &got, &chunks);
+		if (e != rows[row].status ||
+		    !str_eq(buf_view(&why), str_z(rows[row].why)))
+			fail_msg("%s, %d octets: %d: %s", rows[row].name, (int)size, e,
+			         why.n ? why.p : "");
+		if (!str_eq(buf_view(&got), buf_view(&want)))
+			fail_msg("%s, %d octets: not what was sent", rows[row].name,
+			         (int)size);
+	}
+	assert_int_equal(mkdir("in/drop", 0777), 0);
+}
+
+/* A caller that pauses: mailchuted hears of it again and again, and gets every octet once. */
+static void test_pause(void **state)
+{
+	const struct spool *s = *state;
+	_cleanup_buf_ struct buf why = BUF_INIT, got = BUF_INIT, want = BUF_INIT;
+	char line[] = "S: x\n\na line of text that is longer than the block\n", block[16];
+	char name[] = "sendmail", rcpt[] = "arg@x", *argv[] = { name, rcpt };
+	struct sm_source source = SM_SOURCE(-1);
+	struct sm_args a;
+	unsigned chunks;
+	int in[2], status;
+	pid_t pid, writer;
+
+	assert_int_equal(rmdir("in/drop"), 0);
+	pid = serve("0 done\n");
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	writer = fork();
+	if (writer == 0) {
+		bool ok = io_write(in[1], line, strlen(line)) == 0;
+
+		nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+		_exit(ok && io_write(in[1], "end\n", 4) == 0 ? 0 : 1);
+	}
+	close(in[1]);
+	source.fd = in[0];
+	source.idle_ms = 10;
+	assert_int_equal(sm_args_parse(2, argv, &a, &why), 0);
+	assert_int_equal(sm_submit(&source, &a, s->root, block, sizeof(block), &why), 0);
+	sm_args_free(&a);
+	close(in[0]);
+	assert_int_equal(waitpid(writer, &status, 0), writer);
+	assert_int_equal(status, 0);
+	served(pid, &got, &chunks);
+	buf_fmt(&want, D "Rarg@x\n\n%send\n", line);
+	assert_true(str_eq(buf_view(&got), buf_view(&want)));
+	/* One every 10 ms of the 300, on a slow machine fewer. */
+	if (chunks < 8)
+		fail_msg("only %u chunks", chunks);
+	assert_int_equal(mkdir("in/drop", 0777), 0);
+}
+
+/* What is held back comes out in order, whatever the sizes of the pieces. */
+static void test_sink(void **state)
+{
+	static const size_t sizes[] = { 1, 255, 256, 257, 3, 512, 254, 2, 0, 600, 100 };
+	const struct spool *s = *state;
+	_cleanup_buf_ struct buf why = BUF_INIT, got = BUF_INIT, want = BUF_INIT;
+	struct sm_sink k = SM_SINK_INIT;
+	unsigned chunks;
+	pid_t pid;
+
+	assert_int_equal(rmdir("in/drop"), 0);
+	pid = serve("0 done\n");
+	assert_int_equal(sm_sink_open(&k, s->root, &why), 0);
+	assert_true(k.second);
+	for (size_t i = 0; i < ARRAY_LEN(sizes) * 3; i++) {
+		char piece[600];
+
+		for (size_t c = 0; c < sizeof(piece); c++)
+			piece[c] = (char)(want.n + c * 3);
+		buf_add(&want, piece, sizes[i % ARRAY_LEN(sizes)]);
+		assert_int_equal(
+		    sm_sink_write(&k, piece, sizes[i % ARRAY_LEN(sizes)], &why), 0);
+		assert_int_equal(sm_sink_idle(&k, &why), 0);
+	}
+	for (int i = 0; i < 2 * SM_HELD; i++)
+		assert_int_equal(sm_sink_idle(&k, &why), 0);
+	assert_int_equal(sm_sink_commit(&k, &why), 0);
+	sm_sink_abort(&k);
+	served(pid, &got, &chunks);
+	assert_true(str_eq(buf_view(&got), buf_view(&want)));
 	assert_int_equal(mkdir("in/drop", 0777), 0);
 }
 
@@ -443,6 +633,9 @@ int main(void)
 		IN_SPOOL(test_huge_header),
 		IN_SPOOL(test_long_line),
 		IN_SPOOL(test_failures),
+		IN_SPOOL(test_second_door),
+		IN_SPOOL(test_pause),
+		IN_SPOOL(test_sink),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,7 @@ static void modes(void **state)
 		{ "queue", S_IFDIR | 0700 },    { "queue/new", S_IFDIR | 0700 },
 		{ "note", S_IFDIR | 0700 },     { "hold", S_IFDIR | 0700 },
 		{ "bad", S_IFDIR | 0700 },      { "run", S_IFDIR | 0700 },
-		{ "lock", S_IFREG | 0600 },
+		{ "lock", S_IFREG | 0600 },     { "junk", S_IFDIR | 0700 },
 	};
 	static const mode_t masks[] = { 0, 022, 077 };
 
@@ -46,7 +46,7 @@ static void modes(void **state)
 					         masks[m], path, st.st_mode,
 					         rows[i].want);
 			}
-			assert_int_equal(count(root), 7);
+			assert_int_equal(count(root), 8);
 		}
 		umask(was);
 	}
@@ -184,12 +184,153 @@ static void sweep(void **state)
 		assert_int_equal(utimes(rows[i].path, t), 0);
 	}
 	assert_int_equal(mkdir("in/drop/t.folder", 0700), 0);
-	spool_sweep(&b->s, NOW);
+	spool_sweep(&b->s, NOW, true);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		if (there(rows[i].path) != rows[i].kept)
 			fail_msg("%s: %s", rows[i].path,
 			         rows[i].kept ? "removed" : "not removed");
 	assert_true(there("in/drop/t.folder"));
+}
+
+/* Junk goes 36 hours after it came to junk/, which its name says: its times are its owner's. */
+static void sweep_junk(void **state)
+{
+	static const struct {
+		const char *name;
+		int hours; /* since it came */
+		bool kept;
+	} rows[] = {
+		{ "now", 0, true },
+		{ "35 hours ago", 35, true },
+		{ "37 hours ago", 37, false },
+		{ "the clock was ahead a little", -35, true },
+		{ "the clock was ahead", -1000, false },
+	};
+	struct bed *b = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct id id = id_make((NOW - rows[i].hours * 3600) * 1000, 7);
+
+		put(in("junk", &id, ""), STR("x"), 0600);
+		spool_sweep(&b->s, NOW, true);
+		if (there(in("junk", &id, "")) != rows[i].kept)
+			fail_msg("%s: %s", rows[i].name,
+			         rows[i].kept ? "removed" : "not removed");
+		unlink(in("junk", &id, ""));
+	}
+	put("junk/by hand", STR("x"), 0600);
+	spool_sweep(&b->s, NOW, true);
+	assert_true(there("junk/by hand"));
+}
+
+static void old_note(const struct id *id, int64_t age)
+{
+	struct timeval t[2] = { { .tv_sec = NOW - age }, { .tv_sec = NOW - age } };
+
+	put(in("note", id, ""), STR("n\n"), 0600);
+	assert_int_equal(utimes(in("note", id, ""), t), 0);
+}
+
+/* Only a note whose message is certainly nowhere goes. */
+static void orphans(void **state)
+{
+	static const struct {
+		const char *name, *where;
+		int64_t age;
+		bool kept;
+	} rows[] = {
+		{ "nowhere", NULL, 3700, false },
+		{ "nowhere, for years", NULL, 100000000, false },
+		{ "nowhere, but just written", NULL, 3500, true },
+		{ "nowhere, written in the future", NULL, -100000, true },
+		{ "new", "queue/new", 100000, true },
+		{ "waiting", "queue/r/00000007", 100000, true },
+		{ "of another route", "queue/s/0fffffff", 100000, true },
+		{ "held", "hold", 100000, true },
+		{ "bad", "bad", 100000, true },
+		{ "taken", "in/taken", 100000, true },
+	};
+	static const char *const folders[] = { "queue/r", "queue/r/00000007", "queue/s",
+		                               "queue/s/0fffffff" };
+	struct bed *b = *state;
+	long at = 0;
+	unsigned removed;
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+		assert_int_equal(mkdir(folders[i], 0700), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct id id = nth((unsigned)i);
+
+		if (rows[i].where)
+			put(in(rows[i].where, &id, ""), STR("x"), 0600);
+		old_note(&id, rows[i].age);
+	}
+	put("note/other", STR("x"), 0600);
+	removed = spool_sweep_notes(&b->s, NOW, &at);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct id id = nth((unsigned)i);
+
+		if (there(in("note", &id, "")) != rows[i].kept)
+			fail_msg("%s: %s", rows[i].name,
+			         rows[i].kept ? "removed" : "not removed");
+	}
+	assert_true(there("note/other"));
+	assert_int_equal(removed, 2);
+	assert_int_equal(at, 0);
+}
+
+/* A part that is prepared has its note first. When something cannot be read, nothing goes. */
+static void orphans_unsure(void **state)
+{
+	struct bed *b = *state;
+	struct id parent = nth(1), part = id_derive(&parent, PART_FIRST), gone = nth(2);
+	struct spool s;
+	long at = 0;
+
+	put(in("queue/new", &parent, ""), STR("x"), 0600);
+	put("queue/new/d.other", STR("x"), 0600);
+	assert_int_equal(
+	    part_prepare(&b->s, &parent, PART_FIRST, in("new", &parent, ""), STR("n\n")),
+	    0);
+	old_note(&part, 100000);
+	old_note(&gone, 100000);
+	s = b->s;
+	s.hold = -1;
+	assert_int_equal(spool_sweep_notes(&s, NOW, &at), 0);
+	s = b->s;
+	s.queue = -1;
+	assert_int_equal(spool_sweep_notes(&s, NOW, &at), 0);
+	s = b->s;
+	s.new = -1;
+	assert_int_equal(spool_sweep_notes(&s, NOW, &at), 0);
+	assert_int_equal(spool_sweep_notes(&b->s, NOW, &at), 1);
+	assert_true(there(in("note", &part, "")));
+	assert_false(there(in("note", &gone, "")));
+}
+
+/* Bounded in one call; all go in the end. */
+static void orphans_many(void **state)
+{
+	enum { NOTES = 600 };
+	struct bed *b = *state;
+	unsigned removed = 0, calls = 0;
+	long at = 0;
+
+	for (unsigned i = 0; i < NOTES; i++) {
+		struct id id = nth(i);
+
+		old_note(&id, i % 2 ? 100000 : 0);
+	}
+	do {
+		unsigned n = spool_sweep_notes(&b->s, NOW, &at);
+
+		if (n > SPOOL_SWEEP_FINDS)
+			fail_msg("%u at once", n);
+		removed += n;
+		calls++;
+	} while (calls < 1000 && count("note") > NOTES / 2);
+	assert_int_equal(removed, NOTES / 2);
+	assert_true(calls >= NOTES / 2 / SPOOL_SWEEP_FINDS);
 }
 
 static void files(void **state)
@@ -269,8 +410,10 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(modes), T(no_create), T(wake_replaced), T(wakes),   T(lock_twice),
-		T(sweep), T(files),     T(state_file),    T(new_ids),
+		T(modes),          T(no_create),    T(wake_replaced), T(wakes),
+		T(lock_twice),     T(sweep),        T(sweep_junk),    T(orphans),
+		T(orphans_unsure), T(orphans_many), T(files),         T(state_file),
+		T(new_ids),
 	};
 
 	return cmocka_run_group_tests_name("spool", tests, NULL, NULL);

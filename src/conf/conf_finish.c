@@ -1,0 +1,231 @@
+#include "conf/load.h"
+#include "base/io.h"
+#include "mail/addr.h"
+#include "mail/template.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	CA_FILE_MAX = 4 << 20, /* octets; Debian's bundle has 0.2 MiB */
+};
+
+/* Reads a file that the key names. The descriptor's kind is looked at before anything is
+ * read, and O_NONBLOCK: a FIFO must not make us wait. */
+static int read_named(struct load *ld, int line, const char *key, const char *path,
+                      struct buf *ret, size_t max)
+{
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int e = fd < 0 ? -errno : 0;
+	struct stat st;
+
+	if (fd < 0) {
+		load_error(ld, line,
+		           "%s: %s cannot be opened: %s; give a file that %s can read",
+		           key, path, strerror(-e), MAILCHUTE_USER);
+		return e;
+	}
+	if (fstat(fd, &st) < 0)
+		e = -errno;
+	else if (!S_ISREG(st.st_mode))
+		e = -EINVAL;
+	else
+		e = io_slurp(fd, ret, max);
+	if (e == -EINVAL)
+		load_error(ld, line, "%s: %s is no regular file; give the name of one",
+		           key, path);
+	else if (e == -EFBIG)
+		load_error(ld, line, "%s: %s is larger than %zu KiB; make it shorter",
+		           key, path, max >> 10);
+	else if (e < 0)
+		load_error(ld, line, "%s: %s cannot be read: %s; give another file", key,
+		           path, strerror(-e));
+	return e;
+}
+
+/* ---- A smart host ---- */
+
+/* Whether GnuTLS can use what is in it is seen by push. */
+static void check_ca(struct load *ld, const void *in, const char *path)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	static const char mark[] = "CERTIFICATE-----";
+	int line = load_line(ld, in, "tls-ca-file");
+
+	if (path[0] == '\0' ||
+	    read_named(ld, line, "tls-ca-file", path, &text, CA_FILE_MAX) < 0)
+		return;
+	if (text.n == 0 || !memmem(text.p, text.n, mark, sizeof(mark) - 1))
+		load_error(ld, line,
+		           "tls-ca-file: %s holds no certificate; give a PEM file, as "
+		           "/etc/ssl/certs/ca-certificates.crt",
+		           path);
+}
+
+static void check_password(struct load *ld, const void *in, const char *path)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT;
+	_cleanup_fd_ int fd = -1;
+
+	if (path[0] == '\0')
+		return;
+	fd = conf_open_secret(path, &why);
+	if (fd < 0)
+		load_error(ld, load_line(ld, in, "password-file"), "password-file: %s",
+		           why.p);
+}
+
+static void default_port(const struct load *ld, const void *in, struct smarthost *h)
+{
+	bool tls = load_given(ld, in, "tls");
+
+	if (!load_given(ld, in, "port"))
+		h->port = tls && h->tls == CONF_TLS_IMPLICIT ? 465 : 587;
+	if (tls)
+		return;
+	if (h->port == 465)
+		h->tls = CONF_TLS_IMPLICIT;
+	else if (h->port == 25 && h->user[0] == '\0')
+		h->tls = CONF_TLS_NONE;
+	else
+		h->tls = CONF_TLS_STARTTLS;
+}
+
+static void default_host(struct load *ld, const void *in, struct smarthost *h)
+{
+	_cleanup_buf_ struct buf host = BUF_INIT, why = BUF_INIT;
+
+	if (load_given(ld, in, "host") || !conf_title_ok(str_z(h->name)))
+		return;
+	if (conf_host(str_z(h->name), &host, &why) == 0)
+		strv_add(&h->host, buf_view(&host));
+	else
+		load_error(ld, h->line,
+		           "smarthost \"%s\" has no host, and its name is none; add "
+		           "host = \"smtp.example.org\"",
+		           h->name);
+}
+
+static void check_login(struct load *ld, const void *in, const struct smarthost *h)
+{
+	if (h->user[0] && !h->password_file[0])
+		load_error(ld, load_line(ld, in, "user"),
+		           "user without password-file; add password-file = "
+		           "\"/etc/mailchute/password\"");
+	if (h->password_file[0] && !h->user[0])
+		load_error(ld, load_line(ld, in, "password-file"),
+		           "password-file without user; add user = \"...\"");
+	if (h->user[0] && h->tls == CONF_TLS_NONE && !h->auth_insecure)
+		load_error(ld, load_line(ld, in, "tls"),
+		           "the password would travel in clear; set tls = \"starttls\" "
+		           "(or auth-insecure = \"yes\")");
+	check_password(ld, in, h->password_file);
+}
+
+/* The first takes what no other does. There `for` would be read as "nothing else goes
+ * there", which is not so: it is refused, as is another that could never be used. */
+static void check_patterns(struct load *ld, const void *in, const struct smarthost *h,
+                           bool first)
+{
+	static const char *const keys[] = { "for", "from" };
+
+	for (size_t i = 0; first && i < ARRAY_LEN(keys); i++)
+		if (load_given(ld, in, keys[i]))
+			load_error(ld, load_line(ld, in, keys[i]),
+			           "%s in the first smarthost, which takes all that no "
+			           "other is for; remove it, or put another smarthost "
+			           "before this one",
+			           keys[i]);
+	if (!first && h->for_.n == 0 && h->from.n == 0)
+		load_error(
+		    ld, h->line,
+		    "smarthost \"%s\" would never be used, as it is not the first; "
+		    "add for = { \"example.org\" } or from = { "
+		    "\"*@example.org\" }",
+		    h->name);
+}
+
+void load_smarthost(struct load *ld, const void *in, struct conf *c, size_t i)
+{
+	struct smarthost *h = &c->smarthost[i];
+
+	default_port(ld, in, h);
+	default_host(ld, in, h);
+	check_login(ld, in, h);
+	if (h->retry_max < h->retry && !load_given(ld, in, "retry-max"))
+		h->retry_max = h->retry;
+	if (h->retry_max < h->retry)
+		load_error(ld, load_line(ld, in, "retry-max"),
+		           "retry-max is shorter than retry; make it at least as long");
+	if (i > 0 && !load_given(ld, in, "give-up"))
+		h->give_up = h->lifetime;
+	check_patterns(ld, in, h, i == 0);
+	check_ca(ld, in, h->tls_ca_file);
+}
+
+/* ---- Rules, the administrator, reports ---- */
+
+void load_rule(struct load *ld, const void *in, const struct masq_rule *rule,
+               const char *host)
+{
+	_cleanup_buf_ struct buf made = BUF_INIT, shown = BUF_INIT;
+	const struct masq_who who = { STR("eddy"), STR("Eddy Example"), str_z(host) };
+	struct str local, domain = STR_NONE;
+	int e;
+
+	if (strstr(rule->as, "%h") && host[0] == '\0') {
+		load_error(
+		    ld, load_line(ld, in, "as"),
+		    "as has %%h, but this machine's name is not known; set hostname");
+		return;
+	}
+	e = masq_address(&made, rule, STR("eddy@box.example.org"), &who);
+	if (e == 0)
+		addr_split(buf_view(&made), &local, &domain);
+	if (domain.n)
+		return;
+	buf_escape(&shown, str_z(rule->as), 80);
+	load_error(ld, load_line(ld, in, "as"),
+	           "as \"%s\" does not make a mail address of eddy@box.example.org; it "
+	           "would look like %%u@example.org",
+	           shown.n ? shown.p : "");
+}
+
+/* A rule that gives everybody one and the same address names the account's owner. */
+void load_admin(struct conf *c)
+{
+	const struct masq_who who = { STR(""), STR(""), str_z(c->hostname) };
+
+	for (size_t i = 0; c->admin[0] == '\0' && i < c->rules; i++) {
+		const struct masq_rule *r = &c->rule[i];
+		_cleanup_buf_ struct buf made = BUF_INIT;
+
+		if ((strcmp(r->match, "*") != 0 && strcmp(r->match, "*@*") != 0) ||
+		    r->user.n || strchr(r->as, '%') || !(r->rewrite & MASQ_DEFAULT) ||
+		    masq_address(&made, r, STR("eddy@box.example.org"), &who) < 0)
+			continue;
+		free(c->admin);
+		c->admin = str_dup(buf_view(&made));
+	}
+}
+
+void load_bounce(struct load *ld, const void *in, const struct conf *c)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	int line = load_line(ld, in, "template"), at = 1;
+	struct template t;
+	const char *why;
+
+	if (strcmp(c->bounce_to, "admin") == 0 && c->admin[0] == '\0')
+		load_error(ld, load_line(ld, in, "to"),
+		           "to is admin, but there is none; set admin = "
+		           "\"eddy@example.org\" outside of sections");
+	if (c->bounce_template[0] == '\0' ||
+	    read_named(ld, line, "template", c->bounce_template, &text, TEMPLATE_MAX) < 0)
+		return;
+	if (template_parse(buf_view(&text), &t, &at, &why) < 0)
+		load_error(ld, line, "template: %s:%d: %s", c->bounce_template, at, why);
+	else
+		template_free(&t);
+}

@@ -1,0 +1,306 @@
+#include "daemon/apply.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "spool/journal.h"
+#include "spool/notefile.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+enum { JOB_LINES_MAX = 16 << 20 };
+
+void job_clear(struct job *j)
+{
+	buf_free(&j->lines);
+	cleanup_fd(&j->dsn);
+	*j = (struct job){ .dsn = -1 };
+}
+
+bool job_take(struct job *j, const struct job_record *rec, int *fd)
+{
+	uint64_t n;
+
+	if (str_eq(rec->verb, STR("p")) || str_eq(rec->verb, STR("n"))) {
+		j->plan |= str_eq(rec->verb, STR("p"));
+		if (j->lines.n < JOB_LINES_MAX) {
+			buf_str(&j->lines, rec->rest);
+			buf_c(&j->lines, '\n');
+		}
+		return false;
+	}
+	if (str_eq(rec->verb, STR("dsn"))) {
+		if (*fd >= 0 && str_u64(rec->rest, &n) && n < 1000000) {
+			cleanup_fd(&j->dsn);
+			j->dsn = *fd;
+			*fd = -1;
+			j->dsn_n = (unsigned)n;
+		}
+		return false;
+	}
+	return str_eq(rec->verb, STR("ok")) || str_eq(rec->verb, STR("end"));
+}
+
+void job_part(struct job *j, struct spool *s, const struct job_record *rec, int fd)
+{
+	_cleanup_buf_ struct buf note = BUF_INIT;
+	char from[8 + ID_LEN];
+	uint64_t n;
+	int e;
+
+	/* In order and without gaps: so the count says which there are. */
+	if (fd < 0 || j->place.due || !str_u64(rec->rest, &n) ||
+	    n != PART_FIRST + j->parts || j->parts == ROUTE_PARTS_MAX || j->no_parts)
+		e = -EPROTO;
+	else
+		e = io_slurp(fd, &note, JOB_LINES_MAX);
+	/* The router reads nothing else. */
+	snprintf(from, sizeof(from), "new/%s", j->place.id.c);
+	if (e == 0)
+		e = part_prepare(s, &j->place.id, (unsigned)n, from, buf_view(&note));
+	if (e == 0) {
+		j->parts++;
+		return;
+	}
+	j->no_parts = true;
+	log_line(LOG_LEVEL_ALERT, "spool-error id=%s what=part why=\"%s\"", j->place.id.c,
+	         strerror(-e));
+}
+
+static int parts_publish(struct job *j, struct spool *s)
+{
+	int e = 0;
+
+	for (unsigned i = 0; i < j->parts && e == 0; i++) {
+		e = derived_publish(s, &j->place.id, PART_FIRST + i);
+		if (e == 0)
+			log_line(LOG_LEVEL_INFO, "split id=%s part=%s", j->place.id.c,
+			         id_derive(&j->place.id, PART_FIRST + i).c);
+	}
+	return e;
+}
+
+static bool failed(struct job *j, const char *what, int e)
+{
+	j->no_room = e == -ENOSPC || e == -EDQUOT || e == -EROFS;
+	log_line(LOG_LEVEL_ALERT, "spool-error id=%s what=%s why=\"%s\"", j->place.id.c,
+	         what, strerror(-e));
+	return false;
+}
+
+/* The DSN and the note, durable. */
+static int job_note(struct job *j, struct spool *s, int64_t now)
+{
+	int e = 0;
+
+	if (j->dsn >= 0)
+		e = derived_prepare(s, &j->place.id, j->dsn_n, j->dsn, now);
+	if (e < 0 || j->lines.n == 0)
+		return e;
+	e = j->plan ? note_write(s, &j->place.id, buf_view(&j->lines))
+	            : note_append(s, &j->place.id, buf_view(&j->lines));
+	if (e < 0)
+		return e;
+	j->noted = true;
+	e = parts_publish(j, s);
+	if (e < 0 || j->dsn < 0)
+		return e;
+	e = derived_publish(s, &j->place.id, j->dsn_n);
+	if (e == 0)
+		log_line(LOG_LEVEL_INFO, "returned id=%s dsn=%s", j->place.id.c,
+		         id_derive(&j->place.id, j->dsn_n).c);
+	return e;
+}
+
+bool job_apply(struct job *j, struct queue *q, struct spool *s,
+               const struct job_record *rec, int64_t now)
+{
+	struct str rest = rec->rest, what = STR("done");
+	uint64_t due;
+	int e;
+
+	if (str_eq(rec->verb, STR("end")) && !str_cut(&rest, ' ', &what))
+		return failed(j, "protocol", -EPROTO);
+	if (str_eq(what, STR("done"))) {
+		/* A note just for a message that is about to go would be work in vain. */
+		if (j->dsn < 0)
+			buf_reset(&j->lines);
+		e = job_note(j, s, now);
+		if (e == 0)
+			e = queue_remove(q, &j->place, j->noted);
+		if (e < 0)
+			return failed(j, "remove", e);
+		j->left = true;
+		log_line(LOG_LEVEL_INFO, "done id=%s", j->place.id.c);
+		return true;
+	}
+	/* Without all its parts the note must not become true: it would forget recipients. */
+	e = j->no_parts ? -EIO : job_note(j, s, now);
+	if (e < 0)
+		return failed(j, "note", e);
+	if (str_eq(what, STR("later")) && rest.p && str_u64(rest, &due)) {
+		e = queue_defer(q, &j->place, (int64_t)due);
+		return e < 0 ? failed(j, "defer", e) : true;
+	}
+	if (str_eq(what, STR("route")) && j->target) {
+		e = queue_route(q, &j->place, j->target, QUEUE_BUCKET_SECONDS);
+		return e < 0 ? failed(j, "route", e) : true;
+	}
+	if (str_eq(what, STR("bad"))) {
+		_cleanup_buf_ struct buf line = BUF_INIT;
+
+		log_value(&line, "why", rest.p ? rest : STR(""));
+		log_line(LOG_LEVEL_ALERT, "bad id=%s%s", j->place.id.c,
+		         line.n ? line.p : "");
+		e = queue_put_aside(q, &j->place, s->bad);
+		j->left = e == 0;
+		return e < 0 ? failed(j, "bad", e) : true;
+	}
+	return failed(j, "protocol", -EPROTO);
+}
+
+/* Journals */
+
+struct replay {
+	struct spool *s;
+	struct queue q;
+	int64_t now;
+	struct job job[ROUTE_JOBS_MAX]; /* those with an "s" and no end yet */
+	bool no_room;
+};
+
+static struct job *replay_job(struct replay *r, const struct job_record *rec)
+{
+	struct job *free_one = NULL;
+
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
+		struct job *j = &r->job[i];
+
+		if (j->used && j->place.due == rec->due &&
+		    id_cmp(&j->place.id, &rec->id) == 0)
+			return j;
+		if (!j->used)
+			free_one = j;
+	}
+	if (free_one)
+		*free_one = (struct job){ .used = true,
+			                  .place = { rec->id, rec->due },
+			                  .dsn = -1 };
+	return free_one;
+}
+
+static bool still_there(struct replay *r, struct job *j)
+{
+	int fd = -1, note = -1;
+
+	if (queue_get(&r->q, &j->place, &fd, &note) < 0)
+		return false;
+	j->noted = note >= 0;
+	cleanup_fd(&fd);
+	cleanup_fd(&note);
+	return true;
+}
+
+static void possible_duplicate(const struct job *j, const char *why)
+{
+	log_line(LOG_LEVEL_WARNING, "possible-duplicate id=%s why=\"%s\"", j->place.id.c,
+	         why);
+}
+
+bool job_in_doubt(const struct job *j)
+{
+	struct str rest = buf_view(&j->lines), line;
+
+	while (rest.n && str_cut(&rest, '\n', &line))
+		if (str_starts(line, STR("d ")))
+			return true;
+	return false;
+}
+
+static void replay_line(void *arg, struct str line)
+{
+	struct replay *r = arg;
+	struct job_record rec;
+	struct job *j;
+	int no_fd = -1;
+	bool doubt;
+
+	if (!job_parse(line, &rec) || rec.id.c[0] == '\0')
+		return;
+	j = replay_job(r, &rec);
+	if (!j || !job_take(j, &rec, &no_fd))
+		return;
+	doubt = job_in_doubt(j);
+	if (!still_there(r, j))
+		goto out;
+	/* A new note is written whole or not at all, and then has more than the journal: the
+	 * failed recipients. (Unless it is the old one, which was to be made anew.) Lines that
+	 * were appended may come twice; that says the same. */
+	if (j->plan && j->noted && !note_to_recompose(r->s, &rec.id))
+		buf_reset(&j->lines);
+	if (job_apply(j, &r->q, r->s, &rec, r->now)) {
+		_cleanup_buf_ struct buf outcome = BUF_INIT, text = BUF_INIT;
+
+		buf_str(&outcome, rec.verb);
+		buf_c(&outcome, ' ');
+		buf_str(&outcome, str_head(rec.rest, 60));
+		log_value(&text, "outcome", buf_view(&outcome));
+		log_line(LOG_LEVEL_INFO, "recovered id=%s%s", rec.id.c, text.p);
+		/* Push may not have lived to log it. */
+		if (doubt)
+			possible_duplicate(j, "connection lost before the last reply");
+	}
+out:
+	r->no_room |= j->no_room;
+	job_clear(j);
+}
+
+/* The journal's first line says which route's folders its <due> belong to. */
+static int replay_open(struct replay *r, struct spool *s, const struct id *run)
+{
+	char route[QUEUE_ROUTE_MAX + 1];
+	int e = journal_route(s, run, route);
+
+	return e < 0 ? e : queue_open(&r->q, s, route, QUEUE_READS_DUE);
+}
+
+bool journal_apply(struct spool *s, const struct id *run, int64_t now)
+{
+	struct replay r = { .s = s, .now = now };
+	int e = replay_open(&r, s, run);
+
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+		r.job[i].dsn = -1;
+	if (e == -ENODATA)
+		return true; /* its first line was cut: push never had it */
+	if (e == 0)
+		e = journal_read(s, run, replay_line, &r);
+	if (e < 0)
+		log_line(LOG_LEVEL_ALERT, "journal-error run=%s why=\"%s\"", run->c,
+		         strerror(-e));
+	if (!r.q.s)
+		return true;
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
+		struct job *j = &r.job[i];
+
+		if (j->used && still_there(&r, j))
+			possible_duplicate(j, "the last octets were going out when push "
+			                      "ended");
+		job_clear(j);
+	}
+	queue_sync(&r.q);
+	queue_close(&r.q);
+	return !r.no_room;
+}
+
+bool journals_replay(struct spool *s, int64_t now,
+                     bool (*busy)(void *arg, const struct id *id), void *arg)
+{
+	struct id id;
+
+	while (journal_find(s, busy, arg, &id)) {
+		if (!journal_apply(s, &id, now))
+			return false;
+		journal_remove(s, &id);
+	}
+	return true;
+}

@@ -1,0 +1,36 @@
+/*
+ * apply.h - what push said of a message becomes true on disk
+ *
+ * Order: the DSN is committed, then the note, then the message is moved or removed; so a
+ * crash in between only repeats steps that are the same when done twice.
+ */
+#ifndef DAEMON_APPLY_H
+#define DAEMON_APPLY_H
+
+#include "daemon/sched.h"
+
+/* Frees what a job holds and marks it unused. */
+void job_clear(struct job *j);
+/* Collects one record of a job; *fd: a descriptor that came with it, taken over (and set
+ * to -1) by "dsn". True when the record ends the try: apply it. */
+bool job_take(struct job *j, const struct job_record *rec, int *fd);
+/* A part of the message, its note in fd (not taken over): prepared under the spool's hidden
+ * name, published when the message's own note is durable. */
+void job_part(struct job *j, struct spool *s, const struct job_record *rec, int fd);
+/* Applies an "ok" or "end" record. True: the job is settled. False: the spool failed
+ * (logged); the message stays as it was. */
+bool job_apply(struct job *j, struct queue *q, struct spool *s,
+               const struct job_record *rec, int64_t now);
+/* Do the new lines of its note say that this try ended in doubt? (note.h) */
+bool job_in_doubt(const struct job *j);
+/* Applies what a journal holds that was not applied; logs possible duplicates. Messages
+ * already settled are passed over. False: there was no room for a note; the journal must
+ * be kept, and be applied before anything is sent, or recipients get it twice. */
+bool journal_apply(struct spool *s, const struct id *run, int64_t now);
+/* Applies and removes the journals that an earlier mailchuted or push left; not those of
+ * pushes at work, for which busy() is true (NULL: there are none). False: as with
+ * journal_apply(). */
+bool journals_replay(struct spool *s, int64_t now,
+                     bool (*busy)(void *arg, const struct id *id), void *arg);
+
+#endif

@@ -1,0 +1,358 @@
+#include "daemon/intake.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "prog/who.h"
+#include "spool/door.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	SCAN_EVERY_MS = 50,
+	SCAN_SHARE = 4,         /* scans in vain take at most a fifth of the time */
+	KEPT_MS = 1000,         /* after one has left: those kept waiting may come in */
+	ADOPT_RETRY_MS = 10000, /* after the disk was full */
+	CENSUS_MAX = 1 << 20,   /* octets that the counting child may say */
+	DOOR_SHUT = 600,        /* seconds that a shut door stays so without us */
+	DOOR_RENEW = 300,
+	DISK_PART = 16, /* the floor is at most this part of a small disk */
+	INODES = 1024,
+	INODES_PART = 64,
+};
+
+/* ---- What waits ---- */
+
+/* In a child: reads whole folders. */
+NORETURN static void census_main(const struct spool *s, int fd)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT;
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)!nice(10); /* a service manager may forbid it */
+	if (usage_count(s->root, &out) < 0 || io_write(fd, out.p, out.n) < 0)
+		_exit(1);
+	_exit(0);
+}
+
+static void census_begin(struct intake *in)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return;
+	in->census_pid = fork();
+	if (in->census_pid == 0) {
+		close(fds[0]);
+		census_main(in->spool, fds[1]);
+	}
+	close(fds[1]);
+	if (in->census_pid < 0)
+		close(fds[0]);
+	else
+		in->census = fds[0];
+}
+
+static void census_end(struct intake *in, bool whole)
+{
+	int status;
+
+	close(in->census);
+	in->census = -1;
+	if (!whole)
+		kill(in->census_pid, SIGKILL);
+	while (waitpid(in->census_pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (whole && status == 0) {
+		usage_take(&in->usage, buf_view(&in->census_text));
+		in->changed = true;
+		log_line(LOG_LEVEL_DEBUG, "counted messages=%lld octets=%lld",
+		         (long long)in->usage.messages, (long long)in->usage.octets);
+	}
+	buf_free(&in->census_text);
+}
+
+void intake_census(struct intake *in)
+{
+	ssize_t n = read(in->census, buf_room(&in->census_text, 4096), 4096);
+
+	if (n < 0 && errno == EINTR)
+		return;
+	if (n > 0) {
+		in->census_text.n += (size_t)n;
+		in->census_text.p[in->census_text.n] = '\0';
+	}
+	if (n <= 0 || in->census_text.n > CENSUS_MAX)
+		census_end(in, n == 0);
+}
+
+void intake_count(struct intake *in, uid_t uid, int64_t octets, int sign)
+{
+	usage_add(&in->usage, uid, octets, sign);
+	in->changed = true;
+	if (sign > 0 || !in->kept)
+		return;
+	in->kept = false;
+	in->scan = true;
+	if (in->scan_after < clock_ms() + KEPT_MS)
+		in->scan_after = clock_ms() + KEPT_MS;
+}
+
+/* ---- The door ---- */
+
+static bool over(int64_t value, int64_t limit, bool shut)
+{
+	/* A door that is shut opens when a tenth is free again. */
+	return limit > 0 && value >= (shut ? limit - limit / 10 : limit);
+}
+
+static bool all_refused(const struct intake *in, bool shut, struct buf *words)
+{
+	const struct conf *c = in->conf;
+
+	if (over(in->usage.messages, c->max_messages, shut)) {
+		if (words)
+			buf_fmt(words, "%lld messages wait already (max-messages)",
+			        (long long)in->usage.messages);
+		return true;
+	}
+	if (over(in->usage.octets, c->max_bytes, shut)) {
+		if (words)
+			buf_fmt(words, "%lld octets wait already (max-bytes)",
+			        (long long)in->usage.octets);
+		return true;
+	}
+	return false;
+}
+
+bool intake_may(const struct intake *in, uid_t uid, struct buf *ret_words)
+{
+	int64_t his;
+
+	/* Our own are the reports; root must be heard when something is wrong. */
+	if (uid == 0 || uid == geteuid())
+		return true;
+	if (all_refused(in, in->shut, ret_words))
+		return false;
+	his = usage_of(&in->usage, uid);
+	if (!over(his, in->conf->max_per_user, false))
+		return true;
+	if (ret_words)
+		buf_fmt(ret_words, "%lld messages of yours wait already (max-per-user)",
+		        (long long)his);
+	return false;
+}
+
+static bool disk_floors(const struct intake *in, struct door *d, int64_t *ret_free,
+                        int64_t *ret_inodes)
+{
+	struct statvfs v;
+	int64_t disk;
+
+	if (fstatvfs(in->spool->new, &v) < 0)
+		return false;
+	/* A tmpfs may have no limit, and some file systems have no inodes to count. */
+	disk = (int64_t)(v.f_blocks * v.f_frsize);
+	d->free =
+	    in->conf->min_free < disk / DISK_PART ? in->conf->min_free : disk / DISK_PART;
+	d->inodes = (int64_t)v.f_files / INODES_PART;
+	d->inodes = d->inodes < INODES ? d->inodes : INODES;
+	*ret_free = v.f_blocks ? (int64_t)(v.f_bavail * v.f_frsize) : INT64_MAX;
+	*ret_inodes = v.f_files ? (int64_t)v.f_favail : INT64_MAX;
+	return true;
+}
+
+bool intake_room(const struct intake *in, uid_t uid, int64_t octets)
+{
+	struct door d = { 0 };
+	int64_t left, inodes;
+	int share = uid == 0 ? 2 : 1;
+
+	if (!disk_floors(in, &d, &left, &inodes))
+		return true;
+	return left - octets >= d.free / share && inodes >= d.inodes / share;
+}
+
+static void door_users(struct intake *in, struct door *d, struct buf *words, int64_t now)
+{
+	const struct usage *u = &in->usage;
+
+	for (size_t i = 0; i < u->users && d->users < DOOR_USERS_MAX; i++) {
+		struct buf *w = &words[d->users];
+
+		buf_reset(w);
+		if (u->user[i].uid == (uid_t)-1 || intake_may(in, u->user[i].uid, w))
+			continue;
+		d->user[d->users++] =
+		    (struct door_user){ u->user[i].uid, now + DOOR_SHUT, buf_view(w) };
+	}
+}
+
+void intake_door(struct intake *in, int64_t now)
+{
+	struct buf words[DOOR_USERS_MAX + 1] = { 0 };
+	_cleanup_buf_ struct buf why = BUF_INIT, text = BUF_INIT;
+	int64_t left, inodes;
+	struct door d = { .size = in->conf->max_message_size };
+	bool was_shut = in->shut;
+
+	if (!in->changed && (in->door_renew == 0 || now < in->door_renew))
+		return;
+	in->changed = false;
+	disk_floors(in, &d, &left, &inodes);
+	in->shut = all_refused(in, in->shut, &why);
+	if (in->shut) {
+		d.shut_until = now + DOOR_SHUT;
+		d.shut_words = buf_view(&why);
+	} else {
+		door_users(in, &d, words, now);
+	}
+	if (in->shut != was_shut)
+		log_line(in->shut ? LOG_LEVEL_ALERT : LOG_LEVEL_INFO, "door %s%s%s%s",
+		         in->shut ? "state=shut" : "state=open",
+		         in->shut ? " why=\"" : "", in->shut ? why.p : "",
+		         in->shut ? "\"" : "");
+	in->door_renew = in->shut || d.users ? now + DOOR_RENEW : 0;
+	door_print(&text, &d);
+	door_write(in->spool, buf_view(&text));
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		buf_free(&words[i]);
+}
+
+/* ---- Adoption ---- */
+
+static void adopted(void *arg, const struct adopted *a)
+{
+	struct intake *in = arg;
+	_cleanup_buf_ struct buf line = BUF_INIT;
+
+	log_value(&line, "login", a->login);
+	log_line(LOG_LEVEL_INFO, "adopted id=%s uid=%u%s size=%lld drop=%s", a->id.c,
+	         (unsigned)a->uid, line.n ? line.p : "", (long long)a->size,
+	         a->drop.c[0] ? a->drop.c : "-");
+	in->adopted++;
+	intake_count(in, a->uid, a->size, 1);
+}
+
+static void junk(void *arg, const char *name, uid_t uid, const char *why)
+{
+	struct intake *in = arg;
+	uint64_t hash = 1469598103934665603u;
+
+	for (const char *p = name; *p; p++)
+		hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+	for (unsigned i = 0; i < in->junk_n; i++)
+		if (in->junk[i] == hash)
+			return;
+	if (in->junk_n == JUNK_REMEMBERED)
+		return; /* more is not reported until the next rescan */
+	in->junk[in->junk_n++] = hash;
+	log_line(LOG_LEVEL_WARNING, "junk name=in/drop/%s uid=%u why=\"%s\"", name,
+	         (unsigned)uid, why);
+}
+
+static void cleared(void *arg, uid_t uid, unsigned names)
+{
+	(void)arg;
+	log_line(LOG_LEVEL_ALERT, "junk-cleared uid=%u names=%u", (unsigned)uid, names);
+}
+
+static void who(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name)
+{
+	(void)arg;
+	who_is(uid, ret_login, ret_name);
+}
+
+static bool may(void *arg, uid_t uid)
+{
+	struct intake *in = arg;
+	bool yes = intake_may(in, uid, NULL);
+
+	in->kept |= !yes;
+	return yes;
+}
+
+void intake_open(struct intake *in, struct spool *s, const struct conf *c)
+{
+	*in = (struct intake){ .spool = s, .conf = c, .census = -1, .scan = true };
+	in->changed = true;
+	census_begin(in);
+}
+
+void intake_close(struct intake *in)
+{
+	if (in->census >= 0)
+		census_end(in, false);
+}
+
+void intake_reload(struct intake *in, const struct conf *c)
+{
+	in->conf = c;
+	in->changed = in->scan = true;
+}
+
+void intake_poke(struct intake *in)
+{
+	int64_t soon = clock_ms() + SCAN_EVERY_MS;
+
+	in->scan = true;
+	/* Also after a full disk: what is new may be small enough. */
+	soon = soon > in->pace ? soon : in->pace;
+	if (in->scan_after > soon)
+		in->scan_after = soon;
+}
+
+void intake_rescan(struct intake *in)
+{
+	in->scan = in->changed = true;
+	if (in->junk_n == JUNK_REMEMBERED)
+		in->junk_n = 0;
+}
+
+bool intake_adopt(struct intake *in)
+{
+	const struct adopt_ops ops = { .who = who,
+		                       .adopted = adopted,
+		                       .may = may,
+		                       .junk = junk,
+		                       .cleared = cleared,
+		                       .arg = in };
+	int64_t now = clock_ms(), took;
+	bool more = false;
+	int n;
+
+	if (!in->scan || now < in->scan_after)
+		return false;
+	in->scan = false;
+	n = spool_adopt(in->spool, &ops, &more);
+	took = clock_ms() - now;
+	/* What many names cost is theirs who put them there: others get their share. */
+	in->pace = now + took + (n > 0 ? 0 : took * SCAN_SHARE);
+	in->scan_after = now + took + (n < 0 ? ADOPT_RETRY_MS : more ? 0 : SCAN_EVERY_MS);
+	if (in->scan_after < in->pace)
+		in->scan_after = in->pace;
+	in->scan = more || n < 0;
+	if (n < 0 && now >= in->alert_after) {
+		in->alert_after = now + ADOPT_RETRY_MS;
+		log_line(LOG_LEVEL_ALERT, "adoption-stopped why=\"%s\" retry=%ds",
+		         strerror(-n), ADOPT_RETRY_MS / 1000);
+	}
+	return n != 0;
+}
+
+int64_t intake_next(const struct intake *in)
+{
+	return in->scan ? in->scan_after : -1;
+}
+
+bool intake_awake(const struct intake *in)
+{
+	return in->scan && in->scan_after <= clock_ms() + SCAN_EVERY_MS;
+}

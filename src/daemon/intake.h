@@ -1,0 +1,64 @@
+/*
+ * intake.h - how messages come in: adoption of drops, what waits already, the door
+ *
+ * Program code: logs. Names and files in in/drop are anybody's.
+ */
+#ifndef DAEMON_INTAKE_H
+#define DAEMON_INTAKE_H
+
+#include "conf/conf.h"
+#include "spool/adopt.h"
+#include "spool/usage.h"
+
+enum { JUNK_REMEMBERED = 64 };
+
+struct intake {
+	struct spool *spool;
+	const struct conf *conf;
+	/* Times are monotonic milliseconds. */
+	bool scan;           /* in/drop may hold something */
+	int64_t scan_after;  /* not before */
+	int64_t pace;        /* nor before this, whoever pokes */
+	bool kept;           /* drops wait whose owners have enough in the queue */
+	int64_t alert_after; /* about a full disk */
+	uint64_t junk[JUNK_REMEMBERED];
+	unsigned junk_n;
+	struct usage usage;
+	int census; /* a child counts what waits: its pipe, or -1 */
+	pid_t census_pid;
+	struct buf census_text;
+	bool shut;          /* for all but root */
+	int64_t door_renew; /* real seconds: a shut door must be written again; 0: open */
+	bool changed;       /* usage or configuration: look at the door */
+	unsigned long adopted; /* messages that came in, ever */
+};
+
+/* Begins to count what waits, and writes the door. */
+void intake_open(struct intake *in, struct spool *s, const struct conf *c);
+void intake_close(struct intake *in);
+/* The configuration was read anew. */
+void intake_reload(struct intake *in, const struct conf *c);
+/* Somebody woke us: there may be something in in/drop. */
+void intake_poke(struct intake *in);
+/* The hourly look at everything. */
+void intake_rescan(struct intake *in);
+/* Takes in what was dropped, when it is time to. True: there is something in queue/new, or
+ * may be. */
+bool intake_adopt(struct intake *in);
+/* Writes the door when it has to be another one. */
+void intake_door(struct intake *in, int64_t now);
+/* Monotonic milliseconds of the next scan, or -1. */
+int64_t intake_next(const struct intake *in);
+/* Is a scan about to begin? Then there is nothing to learn from the FIFO. */
+bool intake_awake(const struct intake *in);
+/* The pipe of the counting child is readable. */
+void intake_census(struct intake *in);
+/* A message was added to (sign 1) or left (-1) the queue. */
+void intake_count(struct intake *in, uid_t uid, int64_t octets, int sign);
+/* May this uid have one more in the queue? False: words say why not. ret_words may be
+ * NULL. */
+bool intake_may(const struct intake *in, uid_t uid, struct buf *ret_words);
+/* Is there room on the disk for a message of octets from uid? (The floors of the door.) */
+bool intake_room(const struct intake *in, uid_t uid, int64_t octets);
+
+#endif

@@ -1,0 +1,616 @@
+/*
+ * mailchuted - owns the spool, adopts what was dropped, starts push while mail is due
+ *
+ * One thread, one poll(). Asleep it holds no library but libc and no timer but the next due
+ * time: what needs more (libconfuse, NSS, GnuTLS) are programs of their own.
+ */
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "daemon/apply.h"
+#include "daemon/boot.h"
+#include "prog/child.h"
+#include "daemon/desk.h"
+#include "daemon/intake.h"
+#include "daemon/routes.h"
+#include "prog/who.h"
+#include "spool/journal.h"
+#include "spool/notefile.h"
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum {
+	SYNC_EVERY_MS = 1000,
+	SYNC_EVERY_REMOVALS = 500,
+	RESCAN_EVERY = 3600, /* seconds: in case a wake was lost */
+	LOCK_WAIT_MS = 60000,
+	LEAVE_WAIT_MS = 30000,
+	CONF_TIMEOUT_MS = 20000,
+	SWEEP_NOTES_MS = 1000, /* between two pieces of the notes' sweep */
+	FIXED_POLLS = 4,
+};
+
+struct daemon {
+	const char *conf_path, *spool_path, *libexec, *user, *socket_path;
+	bool to_stderr, debug;
+	struct conf conf;
+	struct buf packed;
+	struct spool spool;
+	struct sched sched;
+	struct intake intake;
+	struct routes routes;
+	struct desk *desk; /* NULL: no socket */
+	int signals, timer;
+	int64_t sync_at; /* monotonic ms, -1: nothing to sync */
+	int64_t rescan;  /* real seconds */
+	int64_t due_at;  /* what the timer was armed for, and when: real seconds */
+	int64_t armed_at;
+	int64_t leave_until; /* monotonic ms, 0: not leaving */
+	int64_t sweep_at; /* monotonic ms: the next piece of the notes' sweep; -1: none */
+	long sweep;       /* up to here the notes were looked at */
+	unsigned long flush_from; /* messages done with when the flush began */
+	struct buf state;         /* as last written */
+};
+
+/* Configuration */
+
+/* Reads the configuration. On any error that is logged, and nothing has changed. */
+static int conf_read(const struct daemon *d, struct conf *ret, struct buf *ret_packed)
+{
+	_cleanup_buf_ struct buf look = BUF_INIT, path = BUF_INIT;
+	char verb[] = "conf";
+	struct str rest, line;
+	int e;
+
+	buf_fmt(&look, "%s/mailchute-look", d->libexec);
+	buf_z(&path, d->conf_path);
+	e = child_exec((char *[]){ look.p, verb, path.p, NULL }, CONF_TIMEOUT_MS,
+	               16 << 20, ret_packed);
+	if (e == 0)
+		e = conf_unpack(buf_view(ret_packed), ret);
+	if (e == 0)
+		return 0;
+	rest = buf_view(ret_packed);
+	if (rest.n == 0)
+		log_line(LOG_LEVEL_ALERT, "configuration %s: %s", d->conf_path,
+		         strerror(-e));
+	while (rest.n && str_cut(&rest, '\n', &line))
+		if (line.n)
+			log_line(LOG_LEVEL_ALERT, "configuration %.*s", (int)line.n,
+			         line.p);
+	return e;
+}
+
+/* It is in force now. Takes both over. */
+static void conf_take(struct daemon *d, struct conf *fresh, struct buf *packed)
+{
+	conf_free(&d->conf);
+	d->conf = *fresh;
+	buf_free(&d->packed);
+	d->packed = *packed;
+	*packed = (struct buf)BUF_INIT;
+	d->sched.packed = buf_view(&d->packed);
+	log_open("mailchuted", !d->to_stderr && strcmp(d->conf.log_to, "syslog") == 0,
+	         d->debug);
+}
+
+static void reload(struct daemon *d, int64_t now)
+{
+	_cleanup_buf_ struct buf packed = BUF_INIT;
+	struct conf fresh;
+	bool ok = conf_read(d, &fresh, &packed) == 0;
+
+	if (ok && routes_reload(&d->routes, &d->sched, &fresh, now) == 0) {
+		conf_take(d, &fresh, &packed);
+	} else if (ok) {
+		conf_free(&fresh);
+		ok = false;
+	}
+	log_line(LOG_LEVEL_INFO, "reload result=%s", ok ? "ok" : "kept-the-old");
+	if (!ok)
+		routes_try_now(&d->routes, STR(""), now, true);
+	intake_reload(&d->intake, &d->conf);
+}
+
+/* What the parts want of one another */
+
+static void on_news(void *arg)
+{
+	struct daemon *d = arg;
+
+	routes_news(&d->routes);
+}
+
+static void on_count(void *arg, uid_t uid, int64_t octets, int sign)
+{
+	struct daemon *d = arg;
+
+	intake_count(&d->intake, uid, octets, sign);
+}
+
+static void on_gone(void *arg, uid_t uid, int64_t octets)
+{
+	on_count(arg, uid, octets, -1);
+}
+
+static void on_back(void *arg, uid_t uid, int64_t octets)
+{
+	on_count(arg, uid, octets, 1);
+}
+
+static void desk_who(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name)
+{
+	(void)arg;
+	who_is(uid, ret_login, ret_name);
+}
+
+static bool desk_may(void *arg, uid_t uid, int64_t *ret_max, struct buf *ret_words)
+{
+	struct daemon *d = arg;
+
+	*ret_max = d->conf.max_message_size ? d->conf.max_message_size : INT64_MAX;
+	if (!intake_may(&d->intake, uid, ret_words))
+		return false;
+	if (intake_room(&d->intake, uid, 0))
+		return true;
+	buf_z(ret_words, "the spool's disk is nearly full (min-free)");
+	return false;
+}
+
+static void desk_submitted(void *arg, const struct id *id, uid_t uid, struct str login,
+                           int64_t size)
+{
+	struct daemon *d = arg;
+	_cleanup_buf_ struct buf line = BUF_INIT;
+
+	log_value(&line, "login", login);
+	log_line(LOG_LEVEL_INFO, "adopted id=%s uid=%u%s size=%lld drop=socket", id->c,
+	         (unsigned)uid, line.n ? line.p : "", (long long)size);
+	d->intake.adopted++;
+	intake_count(&d->intake, uid, size, 1);
+	routes_news(&d->routes);
+}
+
+static bool desk_flush(void *arg, uid_t uid, struct str route, struct buf *ret_words)
+{
+	struct daemon *d = arg;
+
+	if (!routes_try_now(&d->routes, route, clock_real(), uid == 0)) {
+		buf_z(ret_words, "there is no such route");
+		return false;
+	}
+	if (!desk_flushing(d->desk))
+		d->flush_from = routes_removed_ever(&d->routes);
+	intake_poke(&d->intake);
+	return true;
+}
+
+static bool desk_in_hand(void *arg, const struct id *id, enum verb v)
+{
+	struct daemon *d = arg;
+
+	return routes_in_hand(&d->routes, id, v);
+}
+
+/* Those who flush wait until everything that could be tried was tried. */
+static void answer_flush(struct daemon *d)
+{
+	_cleanup_buf_ struct buf words = BUF_INIT;
+
+	if (!d->desk || !desk_flushing(d->desk) || d->intake.scan ||
+	    !routes_quiet(&d->routes))
+		return;
+	buf_fmt(&words, "%lu done with", routes_removed_ever(&d->routes) - d->flush_from);
+	routes_words(&d->routes, &words);
+	desk_answer(d->desk, buf_view(&words));
+}
+
+/* Events */
+
+static void on_signal(struct daemon *d, int64_t now)
+{
+	struct signalfd_siginfo si;
+
+	while (read(d->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGHUP) {
+			reload(d, now);
+		} else if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT) {
+			log_line(LOG_LEVEL_INFO, "leaving signal=%u", si.ssi_signo);
+			d->sched.leaving = true;
+			d->leave_until = clock_ms() + LEAVE_WAIT_MS;
+			routes_stop(&d->routes);
+		}
+	}
+}
+
+static void state_save(struct daemon *d)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	buf_z(&b, "mailchute-state 1\n");
+	routes_state_print(&d->routes, &b);
+	if (str_eq(buf_view(&b), buf_view(&d->state)))
+		return;
+	spool_state_write(&d->spool, buf_view(&b));
+	buf_reset(&d->state);
+	buf_str(&d->state, buf_view(&b));
+}
+
+static void state_load(struct daemon *d, int64_t now)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	struct str rest, line;
+
+	if (spool_state_read(&d->spool, &b) < 0)
+		return;
+	rest = buf_view(&b);
+	if (!str_cut(&rest, '\n', &line) || !str_eq(line, STR("mailchute-state 1")))
+		return;
+	while (rest.n && str_cut(&rest, '\n', &line))
+		routes_state_take(&d->routes, line, now);
+}
+
+static void sync_removals(struct daemon *d)
+{
+	unsigned removed = routes_removed(&d->routes);
+	int64_t now = clock_ms();
+	int e;
+
+	if (removed == 0 && !d->spool.taken_dirty) {
+		d->sync_at = -1;
+		return;
+	}
+	if (d->sync_at < 0)
+		d->sync_at = now + SYNC_EVERY_MS;
+	if (now < d->sync_at && removed < SYNC_EVERY_REMOVALS)
+		return;
+	e = routes_sync(&d->routes);
+	if (e < 0)
+		log_line(LOG_LEVEL_ALERT, "spool-error what=sync why=\"%s\"",
+		         strerror(-e));
+	d->sync_at = -1;
+}
+
+/* Arms the timer for the next thing that is due by the real clock; a clock that is set
+ * wakes us too (TFD_TIMER_CANCEL_ON_SET). */
+static void arm(struct daemon *d, int64_t now)
+{
+	struct itimerspec it = { 0 };
+	int64_t next = routes_next(&d->routes, now);
+
+	if (next < 0 || d->rescan < next)
+		next = d->rescan;
+	if (d->intake.door_renew && d->intake.door_renew < next)
+		next = d->intake.door_renew;
+	d->due_at = next;
+	d->armed_at = now;
+	it.it_value.tv_sec = (time_t)((next > now ? next : now) - clock_ahead());
+	it.it_value.tv_nsec = 1000000;
+	timerfd_settime(d->timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &it, NULL);
+}
+
+/* Milliseconds that poll() may sleep for what the monotonic clock governs. */
+static int sleep_ms(const struct daemon *d)
+{
+	int64_t now = clock_ms(), until = -1;
+	const int64_t at[] = { intake_next(&d->intake), d->sync_at, d->sweep_at,
+		               d->desk ? desk_next(d->desk) : -1,
+		               d->leave_until ? d->leave_until : -1 };
+
+	for (size_t i = 0; i < ARRAY_LEN(at); i++)
+		if (at[i] >= 0 && (until < 0 || at[i] < until))
+			until = at[i];
+	if (until < 0)
+		return -1;
+	return until > now ? (int)(until - now < INT_MAX ? until - now : INT_MAX) : 0;
+}
+
+static void rescan(struct daemon *d, int64_t now)
+{
+	d->rescan = now + RESCAN_EVERY;
+	intake_rescan(&d->intake);
+	spool_sweep(&d->spool, now, false);
+	/* What could not be published when it should. */
+	if (!routes_at_work(&d->routes))
+		derived_recover(&d->spool);
+	d->sweep_at = clock_ms();
+	d->sweep = 0;
+}
+
+static void sweep_notes(struct daemon *d, int64_t now)
+{
+	if (d->sweep_at < 0 || clock_ms() < d->sweep_at)
+		return;
+	spool_sweep_notes(&d->spool, now, &d->sweep);
+	d->sweep_at = d->sweep ? clock_ms() + SWEEP_NOTES_MS : -1;
+}
+
+static void hear_fixed(struct daemon *d, const struct pollfd p[FIXED_POLLS], int64_t now)
+{
+	uint64_t ticks;
+
+	if (p[0].revents)
+		on_signal(d, now);
+	if (p[1].revents) {
+		if (spool_wake_drain(&d->spool))
+			routes_try_now(&d->routes, STR(""), now, false);
+		intake_poke(&d->intake);
+	}
+	if (p[2].revents)
+		(void)!read(d->timer, &ticks, sizeof(ticks));
+	if (p[3].revents && d->intake.census >= 0)
+		intake_census(&d->intake);
+}
+
+static void wait_and_hear(struct daemon *d)
+{
+	size_t desk_n = 0, routes_n;
+	struct pollfd *p =
+	    calloc(FIXED_POLLS + DESK_POLLS + routes_polls_max(&d->routes), sizeof(*p));
+	struct pollfd *of_routes;
+	int64_t now;
+
+	if (!p)
+		die_oom();
+	/* While a scan is about to begin there is nothing to learn from the FIFO, which
+	 * anybody can fill as fast as it is read. */
+	p[0] = (struct pollfd){ .fd = d->signals, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = intake_awake(&d->intake) ? -1 : d->spool.wake,
+		                .events = POLLIN };
+	p[2] = (struct pollfd){ .fd = d->timer, .events = POLLIN };
+	p[3] = (struct pollfd){ .fd = d->intake.census, .events = POLLIN };
+	if (d->desk && !d->sched.leaving)
+		desk_n = desk_polls(d->desk, p + FIXED_POLLS);
+	of_routes = p + FIXED_POLLS + desk_n;
+	routes_n = routes_polls(&d->routes, of_routes);
+	if (poll(p, FIXED_POLLS + desk_n + routes_n, sleep_ms(d)) >= 0) {
+		now = clock_real();
+		hear_fixed(d, p, now);
+		routes_hear(&d->routes, &d->sched, of_routes, routes_n, now);
+		if (d->desk && !d->sched.leaving)
+			desk_hear(d->desk, p + FIXED_POLLS, desk_n);
+		if (now >= d->rescan || d->rescan > now + RESCAN_EVERY)
+			rescan(d, now);
+		sweep_notes(d, now);
+	}
+	free(p);
+}
+
+static void serve(struct daemon *d)
+{
+	for (;;) {
+		int64_t now = clock_real();
+
+		if (!d->sched.leaving && intake_adopt(&d->intake))
+			routes_news(&d->routes);
+		/* Its time has come; or the clock was set back, and times far ahead are
+		 * not to be believed. */
+		if (now >= d->due_at || now < d->armed_at)
+			routes_due(&d->routes);
+		routes_work(&d->routes, &d->sched, now);
+		intake_door(&d->intake, now);
+		answer_flush(d);
+		sync_removals(d);
+		state_save(d);
+		if (d->sched.leaving &&
+		    (!routes_at_work(&d->routes) || clock_ms() >= d->leave_until))
+			return;
+		arm(d, now);
+		wait_and_hear(d);
+	}
+}
+
+/* Start */
+
+/* Waits for the old push; SIGTERM and SIGINT end that. */
+static int lock_wait(struct daemon *d)
+{
+	int64_t until = clock_ms() + LOCK_WAIT_MS;
+	struct signalfd_siginfo si;
+	int e;
+
+	do {
+		e = spool_lock(&d->spool, 200);
+		while (read(d->signals, &si, sizeof(si)) == (ssize_t)sizeof(si))
+			if (si.ssi_signo != SIGHUP)
+				return -EINTR;
+	} while (e == -EWOULDBLOCK && clock_ms() < until);
+	return e;
+}
+
+static int spool_begin(struct daemon *d)
+{
+	const char *where;
+	int e = spool_open(&d->spool, d->spool_path, true, &where);
+
+	if (e < 0) {
+		log_line(LOG_LEVEL_ALERT,
+		         "spool %s/%s: %s; it must be a folder of user %s", d->spool_path,
+		         where, strerror(-e), MAILCHUTE_USER);
+		return EX_CANTCREAT;
+	}
+	e = spool_lock(&d->spool, 0);
+	if (e == -EWOULDBLOCK) {
+		log_line(LOG_LEVEL_INFO,
+		         "waiting why=\"another mailchuted, or its push, is "
+		         "still at work in %s\"",
+		         d->spool_path);
+		e = lock_wait(d);
+	}
+	if (e == -EINTR)
+		return EX_TEMPFAIL;
+	if (e < 0) {
+		log_line(LOG_LEVEL_ALERT,
+		         "spool %s/lock: %s; is another mailchuted running?",
+		         d->spool_path, strerror(-e));
+		return EX_TEMPFAIL;
+	}
+	return 0;
+}
+
+static void open_desk(struct daemon *d)
+{
+	static const struct desk_ops model = { .who = desk_who,
+		                               .may = desk_may,
+		                               .submitted = desk_submitted,
+		                               .flush = desk_flush,
+		                               .verbs = { .in_hand = desk_in_hand,
+		                                          .news = on_news,
+		                                          .gone = on_gone,
+		                                          .back = on_back } };
+	static struct desk_ops ops;
+	int e = 0;
+
+	ops = model;
+	ops.arg = ops.verbs.arg = d;
+	d->desk = desk_open(d->socket_path, &d->spool, d->libexec, &ops, &e);
+	if (!d->desk)
+		log_line(LOG_LEVEL_WARNING,
+		         "no-socket path=%s why=\"%s; mailq, and programs that may not "
+		         "write to the spool, do without\"",
+		         d->socket_path, strerror(e < 0 ? -e : e));
+}
+
+static int begin(struct daemon *d)
+{
+	int64_t now = clock_real();
+	int e = spool_begin(d);
+	const char *name;
+	struct id run;
+
+	if (e)
+		return e;
+	d->sched.spool = &d->spool;
+	d->sched.libexec = d->libexec;
+	d->sched.placed = routes_placed;
+	d->sched.at_work = routes_journal;
+	d->sched.routes = &d->routes;
+	d->sched.count = on_count;
+	d->sched.news = on_news;
+	d->sched.arg = d;
+	spool_sweep(&d->spool, now, true);
+	spool_recover(&d->spool);
+	derived_recover(&d->spool);
+	/* Before the routes: a journal speaks of the folders as they were. */
+	journals_replay(&d->spool, now, NULL, NULL);
+	run = spool_new_id(&d->spool);
+	journal_spare(&d->spool, &run);
+	e = routes_open(&d->routes, &d->sched, &d->conf, &name);
+	if (e < 0) {
+		log_line(LOG_LEVEL_ALERT, "spool %s/queue/%s: %s", d->spool_path, name,
+		         strerror(-e));
+		return EX_CANTCREAT;
+	}
+	state_load(d, now);
+	intake_open(&d->intake, &d->spool, &d->conf);
+	open_desk(d);
+	d->sync_at = d->sweep_at = -1;
+	d->rescan = now + RESCAN_EVERY;
+	log_line(LOG_LEVEL_INFO, "ready version=%s spool=%s route=%s", MAILCHUTE_VERSION,
+	         d->spool_path, d->routes.v[0]->queue.route);
+	return 0;
+}
+
+/* The spool that is compiled in has its socket below /run, in a folder that only root can
+ * make. */
+static void find_socket(struct daemon *d)
+{
+	static char path[108];
+
+	if (d->socket_path)
+		return;
+	d->socket_path = SOCKET_PATH;
+	if (strcmp(d->spool_path, SPOOL_PATH) == 0) {
+		boot_run_folder(SOCKET_PATH, d->user);
+	} else {
+		snprintf(path, sizeof(path), "%s/socket", d->spool_path);
+		d->socket_path = path;
+	}
+}
+
+static void usage(void)
+{
+	static const char text[] =
+	    "usage: mailchuted [-d] [-e] [-c FILE] [-s SPOOL] [-S SOCKET] [-l FOLDER] "
+	    "[-u USER]\n"
+	    "  -c FILE    configuration (" CONF_PATH ")\n"
+	    "  -s SPOOL   spool folder (" SPOOL_PATH ")\n"
+	    "  -S SOCKET  where it listens (" SOCKET_PATH "; SPOOL/socket with -s)\n"
+	    "  -l FOLDER  where mailchute-push is (" LIBEXEC_PATH ")\n"
+	    "  -u USER    when root starts it: become this user (" MAILCHUTE_USER ")\n"
+	    "  -e         log to standard error, whatever the configuration says\n"
+	    "  -d         log more\n";
+
+	(void)io_write(2, text, sizeof(text) - 1);
+	exit(EX_USAGE);
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon d = { .conf_path = CONF_PATH,
+		                   .spool_path = SPOOL_PATH,
+		                   .libexec = LIBEXEC_PATH,
+		                   .user = MAILCHUTE_USER };
+	struct buf packed = BUF_INIT;
+	struct conf conf;
+	int opt, e;
+
+	boot_fds();
+	boot_signals_block();
+	while ((opt = getopt(argc, argv, "c:s:S:l:u:ed")) != -1) {
+		if (opt == 'c')
+			d.conf_path = optarg;
+		else if (opt == 's')
+			d.spool_path = optarg;
+		else if (opt == 'S')
+			d.socket_path = optarg;
+		else if (opt == 'l')
+			d.libexec = optarg;
+		else if (opt == 'u')
+			d.user = optarg;
+		else if (opt == 'e')
+			d.to_stderr = true;
+		else if (opt == 'd')
+			d.debug = true;
+		else
+			usage();
+	}
+	if (optind != argc)
+		usage();
+	log_open("mailchuted", false, d.debug);
+	who_ask(d.libexec);
+	find_socket(&d);
+	e = boot_become(d.user);
+	if (e < 0) {
+		log_line(LOG_LEVEL_ALERT,
+		         "cannot become user %s: %s; create it (useradd --system "
+		         "--home-dir %s --shell /usr/sbin/nologin %s) or name "
+		         "another with -u, not root",
+		         d.user, strerror(-e), SPOOL_PATH, MAILCHUTE_USER);
+		return EX_NOUSER;
+	}
+	boot_harden();
+	d.signals = boot_signals_open();
+	d.timer = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (d.signals < 0 || d.timer < 0)
+		return EX_OSERR;
+	if (conf_read(&d, &conf, &packed) < 0)
+		return EX_CONFIG;
+	conf_take(&d, &conf, &packed);
+	e = begin(&d);
+	if (e)
+		return e;
+	serve(&d);
+	desk_close(d.desk);
+	intake_close(&d.intake);
+	routes_close(&d.routes);
+	spool_close(&d.spool);
+	log_line(LOG_LEVEL_INFO, "left");
+	return 0;
+}

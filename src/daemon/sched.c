@@ -1,0 +1,580 @@
+#include "daemon/sched.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "daemon/apply.h"
+#include "daemon/start.h"
+#include "spool/journal.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	BACKOFF_FIRST = 5, /* seconds to the second try of a host that is down */
+	BACKOFF_MAX = 600,
+	BACKOFF_LOGIN_FIRST = 60, /* when it refused our login */
+	BACKOFF_LOGIN_MAX = 3600,
+	POKE_EVERY = 60,
+	REAP_WAIT_MS = 2000,
+	CRASHES_MAX = 3, /* of push with one and the same message: it goes to bad/ */
+};
+
+int route_open(struct route *r, const struct sched *s, const struct smarthost *h,
+               unsigned reads)
+{
+	*r = (struct route){ .host = h, .sock = -1, .window = ROUTE_JOBS_MAX };
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+		r->job[i].dsn = -1;
+	return queue_open(&r->queue, s->spool, h ? h->name : "new", reads);
+}
+
+void route_close(struct route *r)
+{
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+		job_clear(&r->job[i]);
+	cleanup_fd(&r->sock);
+	r->sock = -1;
+	queue_close(&r->queue);
+	buf_free(&r->why);
+}
+
+static void route_down(struct route *r, struct str why, int64_t now)
+{
+	/* The stage's name comes first. Who refuses our login, or all we send, is asked
+	 * seldom. */
+	bool login = str_starts(why, STR("AUTH ")) || r->breaker.open;
+	int64_t first = login ? BACKOFF_LOGIN_FIRST : BACKOFF_FIRST;
+	int64_t max = login ? BACKOFF_LOGIN_MAX : BACKOFF_MAX, wait = first;
+	_cleanup_buf_ struct buf line = BUF_INIT;
+	struct str rest = why, stage = STR(""), code = STR("");
+
+	for (unsigned i = 0; i < r->step && wait < max; i++)
+		wait *= 2;
+	wait = wait < max ? wait : max;
+	if (r->step == 0 || r->state != ROUTE_DOWN)
+		r->down_since = r->step == 0 ? now : r->down_since;
+	r->step++;
+	r->state = ROUTE_DOWN;
+	r->next_try = now + wait;
+	buf_reset(&r->why);
+	buf_str(&r->why, str_head(why, 400));
+	str_cut(&rest, ' ', &stage);
+	str_cut(&rest, ' ', &code);
+	log_value(&line, "route", str_z(r->queue.route));
+	log_value(&line, "stage", stage);
+	log_value(&line, "code", code);
+	log_value(&line, "text", rest.p ? rest : STR(""));
+	log_line(LOG_LEVEL_WARNING, "host-down%s next=%llds", line.p, (long long)wait);
+	queue_idle(&r->queue);
+}
+
+static void route_up(struct route *r, struct str facts)
+{
+	log_line(r->step ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "host-up route=%s %.*s",
+	         r->queue.route, (int)facts.n, facts.p);
+	r->reached = true;
+	buf_reset(&r->why);
+}
+
+static struct job *job_of(struct route *r, const struct job_record *rec)
+{
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+		if (r->job[i].used && r->job[i].place.due == rec->due &&
+		    id_cmp(&r->job[i].place.id, &rec->id) == 0)
+			return &r->job[i];
+	return NULL;
+}
+
+/* Did this outcome show that the host takes mail? Not one in doubt, nor one put aside. */
+static bool tells_of_host(const struct route *r, const struct job *j,
+                          const struct job_record *rec)
+{
+	/* Also of a host that was given up messages come to an end. */
+	if (r->host && !r->reached)
+		return false;
+	return !str_eq(rec->verb, STR("end")) || !str_starts(rec->rest, STR("later")) ||
+	       (j->lines.n && !job_in_doubt(j));
+}
+
+static void job_settled(struct route *r, const struct sched *s, struct job *j,
+                        const struct job_record *rec)
+{
+	struct id id = j->place.id;
+	enum verb wish = j->left ? VERB_NONE : j->wish;
+	_cleanup_buf_ struct buf words = BUF_INIT;
+	const struct verb_ops ops = { .gone = NULL };
+
+	if (tells_of_host(r, j, rec) && !r->breaker.open)
+		r->step = 0;
+	if (j->left && s->count)
+		s->count(s->arg, j->uid, j->size, -1);
+	r->removed += j->left;
+	if (wish == VERB_DELETE && s->count)
+		s->count(s->arg, j->uid, j->size, -1);
+	job_clear(j);
+	if (wish)
+		verb_do(s->spool, &ops, wish, 0, &id, &words);
+	r->in_hand--;
+	r->settled++;
+	r->crashes = 0;
+	r->window = r->breaker.open ? 1 : ROUTE_JOBS_MAX;
+}
+
+static void log_of_push(struct str rest)
+{
+	_cleanup_buf_ struct buf clean = BUF_INIT;
+	enum log_level level = LOG_LEVEL_INFO;
+	struct str letter = STR("");
+
+	str_cut(&rest, ' ', &letter);
+	if (str_eq(letter, STR("a")))
+		level = LOG_LEVEL_ALERT;
+	else if (str_eq(letter, STR("w")))
+		level = LOG_LEVEL_WARNING;
+	else if (str_eq(letter, STR("d")))
+		level = LOG_LEVEL_DEBUG;
+	/* Values are escaped already; a push that was taken over gets no control bytes
+	 * in. */
+	for (size_t i = 0; i < rest.n; i++)
+		buf_c(&clean, (unsigned char)rest.p[i] < 0x20 || rest.p[i] == 0x7f
+		                  ? '?'
+		                  : rest.p[i]);
+	if (clean.n)
+		log_line(level, "%s", clean.p);
+}
+
+static void accepted(struct route *r, int64_t now)
+{
+	if (!breaker_accepted(&r->breaker, now))
+		return;
+	r->step = 0;
+	r->window = ROUTE_JOBS_MAX;
+	log_line(LOG_LEVEL_INFO, "route-fault-over route=%s", r->queue.route);
+}
+
+/* A refusal that any message could have got. */
+static void refused(struct route *r, const struct job_record *rec, int64_t now)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	bool probe = r->breaker.open;
+
+	if (breaker_refused(&r->breaker, &rec->id, rec->rest)) {
+		log_value(&text, "text", rec->rest);
+		log_line(LOG_LEVEL_ALERT, "route-fault route=%s refused=%d%s",
+		         r->queue.route, BREAKER_RUN, text.n ? text.p : "");
+	}
+	if (!r->breaker.open || r->state == ROUTE_DOWN)
+		return;
+	/* Its outcome comes with the next record; what else push has in hand it leaves. */
+	if (!probe)
+		r->step = 0;
+	route_down(r, rec->rest, now);
+	r->window = 1;
+	job_send(r->sock, STR("halt\n"), NULL, 0);
+}
+
+/* The router has said where a message goes. */
+static void job_placed(const struct sched *s, struct job *j, const struct job_record *rec)
+{
+	struct str rest = rec->rest, what = STR("");
+	struct route *to;
+
+	str_cut(&rest, ' ', &what);
+	if (!str_eq(rec->verb, STR("end")) || !str_eq(what, STR("route")) || !s->placed)
+		return;
+	to = s->placed(s->routes, rest);
+	j->target = to->queue.route;
+	to->more = true;
+	route_due(to);
+}
+
+/* What a try led to besides: messages that are new in the queue. */
+static void job_brought(struct route *r, const struct sched *s, const struct job *j)
+{
+	if (j->dsn < 0 && j->parts == 0)
+		return;
+	route_news(r);
+	if (s->news)
+		s->news(s->arg);
+	if (j->dsn >= 0 && s->count)
+		s->count(s->arg, geteuid(), 0, 1);
+	for (unsigned i = 0; i < j->parts && s->count; i++)
+		s->count(s->arg, j->uid, j->size, 1);
+}
+
+static void hear_of_job(struct route *r, const struct sched *s, struct job *j,
+                        const struct job_record *rec, int *fd, int64_t now)
+{
+	if (str_eq(rec->verb, STR("refused")))
+		refused(r, rec, now);
+	if (str_eq(rec->verb, STR("ok")))
+		accepted(r, now);
+	if (str_eq(rec->verb, STR("part")))
+		job_part(j, s->spool, rec, *fd);
+	if (!r->host && !r->gone)
+		job_placed(s, j, rec);
+	if (!job_take(j, rec, fd) || !job_apply(j, &r->queue, s->spool, rec, now))
+		return;
+	job_brought(r, s, j);
+	job_settled(r, s, j, rec);
+}
+
+static void hear_line(struct route *r, const struct sched *s, struct str line, int *fd,
+                      int64_t now)
+{
+	struct job_record rec;
+	struct job *j;
+
+	if (!job_parse(line, &rec)) {
+		log_line(LOG_LEVEL_ALERT, "push-protocol route=%s", r->queue.route);
+		return;
+	}
+	if (str_eq(rec.verb, STR("log"))) {
+		log_of_push(rec.rest);
+	} else if (str_eq(rec.verb, STR("up"))) {
+		route_up(r, rec.rest);
+	} else if (str_eq(rec.verb, STR("host"))) {
+		route_down(r, rec.rest, now);
+	} else if (str_eq(rec.verb, STR("good"))) {
+		accepted(r, now);
+	} else if ((j = job_of(r, &rec))) {
+		hear_of_job(r, s, j, &rec, fd, now);
+	}
+}
+
+/* Push closed its end: it is leaving. One that does not is ended. */
+static int reap(pid_t pid)
+{
+	int status = 0;
+
+	for (int i = 0; i < REAP_WAIT_MS / 10; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		poll(NULL, 0, 10);
+	}
+	kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+/* Jobs without an outcome; what people wished for them is done now. */
+static void jobs_given_up(struct route *r, const struct sched *s)
+{
+	const struct verb_ops ops = { .gone = NULL };
+
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
+		struct job *j = &r->job[i];
+		_cleanup_buf_ struct buf words = BUF_INIT;
+
+		if (j->used && j->wish)
+			verb_do(s->spool, &ops, j->wish, 0, &j->place.id, &words);
+		if (j->used && j->wish == VERB_DELETE && s->count)
+			s->count(s->arg, j->uid, j->size, -1);
+		job_clear(j);
+	}
+	r->in_hand = 0;
+}
+
+/* Push has left: what it had in hand and the journal does not settle was not tried. */
+static void run_ended(struct route *r, const struct sched *s, int64_t now)
+{
+	int status;
+	unsigned left = r->in_hand;
+	struct job *only = NULL;
+
+	close(r->sock);
+	r->sock = -1;
+	status = reap(r->pid);
+	r->pid = 0;
+	r->stopping = false;
+	if (left == 1)
+		for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
+			if (r->job[i].used)
+				only = &r->job[i];
+	if (r->state == ROUTE_AT_WORK && WIFSIGNALED(status) &&
+	    WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM && only &&
+	    ++r->crashes >= CRASHES_MAX) {
+		log_line(LOG_LEVEL_ALERT,
+		         "bad id=%s why=\"push died of it %u times, signal %d\"",
+		         only->place.id.c, r->crashes, WTERMSIG(status));
+		queue_put_aside(&r->queue, &only->place, s->spool->bad);
+		r->crashes = 0;
+	}
+	if (journal_apply(s->spool, &r->journal, now))
+		journal_remove(s->spool, &r->journal);
+	jobs_given_up(r, s);
+	queue_sync(&r->queue);
+	if (r->state == ROUTE_AT_WORK) {
+		r->state = ROUTE_READY;
+		if (status != 0)
+			log_line(LOG_LEVEL_ALERT,
+			         "push-died route=%s status=%d in-hand=%u",
+			         r->queue.route, status, left);
+		/* One at a time from now on, to find out which message it dies of. */
+		if (status != 0 && left)
+			r->window = 1;
+		if (left && r->settled == 0 && !s->leaving)
+			route_down(r, STR("push 0 mailchute-push left without a result"),
+			           now);
+	}
+	if (r->state == ROUTE_READY && left)
+		queue_rewind(&r->queue, false);
+}
+
+static void hear_packet(struct route *r, const struct sched *s, struct str rest, int *fd,
+                        int64_t now)
+{
+	struct str line;
+
+	while (rest.n && str_cut(&rest, '\n', &line))
+		if (line.n)
+			hear_line(r, s, line, fd, now);
+}
+
+void route_hear(struct route *r, const struct sched *s, int64_t now)
+{
+	_cleanup_buf_ struct buf packet = BUF_INIT;
+	int fds[JOB_FDS_MAX];
+	bool reset = false;
+
+	for (;;) {
+		ssize_t n = job_recv(r->sock, &packet, fds);
+
+		/* A push that died with jobs unread shows as a reset, once, in front of
+		 * what it still said. */
+		if (n == -ECONNRESET && !reset) {
+			reset = true;
+			continue;
+		}
+		if (n == -EAGAIN)
+			return;
+		if (n <= 0)
+			break;
+		hear_packet(r, s, buf_view(&packet), &fds[0], now);
+		for (size_t i = 0; i < JOB_FDS_MAX; i++)
+			cleanup_fd(&fds[i]);
+	}
+	run_ended(r, s, now);
+}
+
+/* Gives one message to push. False: push cannot take more now. */
+static bool job_give(struct route *r, const struct place *p)
+{
+	char text[64];
+	int fds[2] = { -1, -1 }, e;
+	struct job *j = NULL;
+
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
+		if (r->job[i].used && id_cmp(&r->job[i].place.id, &p->id) == 0)
+			return true; /* in hand already */
+		if (!r->job[i].used && !j)
+			j = &r->job[i];
+	}
+	e = queue_get(&r->queue, p, &fds[0], &fds[1]);
+	if (e == -ENOENT || !j)
+		return true;
+	if (e < 0) {
+		log_line(LOG_LEVEL_ALERT, "unreadable id=%s why=\"%s\"", p->id.c,
+		         strerror(-e));
+		return true;
+	}
+	snprintf(text, sizeof(text), "job %s %08x%s\n", p->id.c, p->due,
+	         fds[1] >= 0 ? " note" : "");
+	e = job_send(r->sock, str_z(text), fds, fds[1] >= 0 ? 2 : 1);
+	*j = (struct job){ .place = *p, .used = e == 0, .noted = fds[1] >= 0, .dsn = -1 };
+	if (queue_owner(fds[0], &j->uid, &j->size) < 0)
+		j->uid = (uid_t)-1;
+	r->in_hand += e == 0;
+	close(fds[0]);
+	cleanup_fd(&fds[1]);
+	return e == 0;
+}
+
+static int64_t longest(const struct route *r)
+{
+	return r->host ? r->host->retry_max : 0;
+}
+
+static bool next_place(struct route *r, int64_t now, struct place *p)
+{
+	r->idle = false;
+	if (queue_next(&r->queue, now, longest(r), p))
+		return true;
+	if (r->more) {
+		r->more = false;
+		queue_rewind(&r->queue, false);
+		if (queue_next(&r->queue, now, longest(r), p))
+			return true;
+	}
+	r->idle = true;
+	return false;
+}
+
+void route_work(struct route *r, const struct sched *s, int64_t now)
+{
+	struct place p;
+
+	if (s->leaving || r->stopping || r->gone || (r->pid && r->state != ROUTE_AT_WORK))
+		return; /* a push that has no more to do is still leaving */
+	/* The same after the clock was set back, as route_next() has it. */
+	if (r->state == ROUTE_DOWN && route_next(r, now) <= now) {
+		r->state = ROUTE_READY;
+		queue_rewind(&r->queue, false);
+	}
+	if (r->state == ROUTE_DOWN)
+		return;
+	while (r->in_hand < r->window && next_place(r, now, &p)) {
+		if (r->state == ROUTE_READY) {
+			r->last_try = now;
+			if (push_start(r, s) < 0) {
+				route_down(r,
+				           STR("push 0 mailchute-push cannot be started"),
+				           now);
+				return;
+			}
+			r->state = ROUTE_AT_WORK;
+			r->settled = 0;
+			r->reached = false;
+		}
+		if (!job_give(r, &p)) {
+			queue_rewind(&r->queue, r->queue.all);
+			return;
+		}
+	}
+	if (r->in_hand == 0)
+		queue_idle(&r->queue);
+}
+
+/* Was a message what the trouble came with? Then another one may pass. */
+static bool met_message(const struct route *r)
+{
+	struct str why = buf_view(&r->why);
+
+	return str_starts(why, STR("MAIL ")) || str_starts(why, STR("RCPT ")) ||
+	       str_starts(why, STR("DATA ")) || str_starts(why, STR("content "));
+}
+
+void route_news(struct route *r)
+{
+	if (r->state != ROUTE_DOWN)
+		queue_news(&r->queue);
+	else if (met_message(r) && r->next_try > r->last_try + POKE_EVERY)
+		r->next_try = r->last_try + POKE_EVERY;
+}
+
+void route_try_now(struct route *r, int64_t now, bool all)
+{
+	if (!all && (now - r->last_try < POKE_EVERY && now >= r->last_try))
+		return;
+	if (!all && (str_starts(buf_view(&r->why), STR("AUTH ")) || r->breaker.open))
+		return;
+	if (r->state == ROUTE_DOWN)
+		r->state = ROUTE_READY;
+	if (all)
+		r->step = 0;
+	queue_rewind(&r->queue, all);
+}
+
+void route_reload(struct route *r, const struct smarthost *h, int64_t now)
+{
+	r->host = h;
+	if (r->state == ROUTE_AT_WORK) {
+		job_send(r->sock, STR("stop\n"), NULL, 0);
+		r->stopping = true;
+	}
+	route_try_now(r, now, true);
+}
+
+int64_t route_next(struct route *r, int64_t now)
+{
+	if (r->pid && r->state != ROUTE_AT_WORK)
+		return -1;
+	if (r->state == ROUTE_DOWN)
+		/* A clock that was set back must not make the wait longer. */
+		return r->next_try > now + BACKOFF_LOGIN_MAX ? now : r->next_try;
+	if (r->state == ROUTE_AT_WORK && r->in_hand == r->window)
+		return -1;
+	return queue_next_due(&r->queue, now, longest(r));
+}
+
+void route_due(struct route *r)
+{
+	/* A pass that takes everything takes this too, and is not to be cut short. */
+	if (r->state != ROUTE_DOWN && !(r->queue.all && !r->queue.due_done))
+		queue_rewind(&r->queue, false);
+}
+
+bool route_is_quiet(const struct route *r)
+{
+	if (r->gone || r->state == ROUTE_DOWN)
+		return true;
+	return r->in_hand == 0 && r->idle && !r->more;
+}
+
+void route_words(const struct route *r, struct buf *b)
+{
+	struct str rest = buf_view(&r->why), stage = STR(""), code = STR("");
+
+	if (r->state != ROUTE_DOWN)
+		return;
+	str_cut(&rest, ' ', &stage);
+	str_cut(&rest, ' ', &code);
+	buf_fmt(b, "; %s: ", r->queue.route);
+	buf_str(b, stage);
+	buf_z(b, ": ");
+	buf_str(b, rest.p ? rest : STR(""));
+}
+
+bool route_in_hand(struct route *r, const struct id *id, enum verb v)
+{
+	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
+		struct job *j = &r->job[i];
+
+		if (!j->used || id_cmp(&j->place.id, id) != 0)
+			continue;
+		if (v == VERB_HOLD || v == VERB_DELETE)
+			j->wish = v;
+		return true;
+	}
+	return false;
+}
+
+void route_state_print(const struct route *r, struct buf *b)
+{
+	if (r->breaker.open)
+		buf_fmt(b, "fault %s\n", r->queue.route);
+	if (r->step)
+		buf_fmt(b, "down %s %lld %lld %u %s\n", r->queue.route,
+		        (long long)r->down_since, (long long)r->next_try, r->step,
+		        r->why.n ? r->why.p : "-");
+}
+
+void route_state_take(struct route *r, struct str line, int64_t now)
+{
+	struct str f[4] = { STR(""), STR(""), STR(""), STR("") }, verb = STR("");
+	uint64_t since, next, step;
+
+	str_cut(&line, ' ', &verb);
+	for (size_t i = 0; i < ARRAY_LEN(f); i++)
+		str_cut(&line, ' ', &f[i]);
+	if (!str_eq(f[0], str_z(r->queue.route)))
+		return;
+	if (str_eq(verb, STR("fault"))) {
+		r->breaker.open = true;
+		r->window = 1;
+	}
+	if (!str_eq(verb, STR("down")) || !str_u64(f[1], &since) ||
+	    !str_u64(f[2], &next) || !str_u64(f[3], &step))
+		return;
+	if ((int64_t)next <= now || (int64_t)next > now + BACKOFF_LOGIN_MAX)
+		return;
+	r->state = ROUTE_DOWN;
+	r->down_since = (int64_t)since;
+	r->next_try = (int64_t)next;
+	r->step = (unsigned)(step < 32 ? step : 32);
+	buf_reset(&r->why);
+	buf_str(&r->why, line.p ? line : STR("-"));
+}

@@ -1,0 +1,113 @@
+/*
+ * sched.h - one route at work: which messages go to push when, and what comes of them
+ *
+ * Program code: logs. Everything push says is taken as possibly hostile: a record can
+ * only concern a job that is in its hand.
+ */
+#ifndef DAEMON_SCHED_H
+#define DAEMON_SCHED_H
+
+#include "conf/conf.h"
+#include "daemon/breaker.h"
+#include "prog/job.h"
+#include "daemon/verbs.h"
+
+enum { ROUTE_JOBS_MAX = 32, ROUTE_PARTS_MAX = 1000 };
+
+enum route_state {
+	ROUTE_READY, /* no push; started when something is due */
+	ROUTE_AT_WORK,
+	ROUTE_DOWN, /* until next_try nothing of it is read */
+};
+
+/* A message in push's hand, and what was said of it so far. */
+struct job {
+	struct place place;
+	bool used, noted;
+	bool no_room;       /* for its note: to be applied again */
+	bool plan;          /* lines begin a new note */
+	bool left;          /* settled: it is not in the queue any more */
+	enum verb wish;     /* to be done with it when it comes back */
+	unsigned parts;     /* prepared, not yet published (notefile.h) */
+	bool no_parts;      /* one of them failed */
+	const char *target; /* router: the route it goes to */
+	uid_t uid;
+	int64_t size;     /* octets of the file */
+	struct buf lines; /* for the note */
+	int dsn;          /* a drop, or -1 */
+	unsigned dsn_n;   /* it is the n-th message derived from this one */
+};
+
+struct route {
+	struct queue queue;
+	const struct smarthost *host; /* NULL: the router, or gone */
+	bool gone;                    /* the configuration has it no more */
+	enum route_state state;
+	/* the run */
+	pid_t pid;
+	int sock;
+	struct id journal;
+	bool stopping; /* asked to leave: no more jobs */
+	bool reached;  /* a session with the host was ready in this run */
+	bool more;     /* the pass has passed what was put here meanwhile */
+	bool idle;     /* the pass found nothing more that is due */
+	struct job job[ROUTE_JOBS_MAX];
+	unsigned in_hand, settled, window;
+	unsigned long removed; /* messages that were done with, ever */
+	/* trouble; times are seconds of the real clock */
+	int64_t down_since, next_try, last_try;
+	unsigned step, crashes;
+	struct breaker breaker;
+	struct buf why; /* "stage code text" of the last host verdict */
+};
+
+/* What all routes share. */
+struct sched {
+	struct spool *spool;
+	const char *libexec; /* folder of mailchute-push */
+	struct str packed;   /* configuration for push */
+	bool leaving;        /* no new jobs: mailchuted is about to end */
+	/* The route of that name, or the default one. */
+	struct route *(*placed)(void *routes, struct str name);
+	/* Is this the journal of a push at work? */
+	bool (*at_work)(void *routes, const struct id *journal);
+	void *routes;
+	/* A message came into the queue (sign 1) or left it (-1). */
+	void (*count)(void *arg, uid_t uid, int64_t octets, int sign);
+	/* Something is in queue/new. */
+	void (*news)(void *arg);
+	void *arg;
+};
+
+/* Opens the route's queue. h NULL: the router. reads: see queue.h. 0 or -errno. */
+int route_open(struct route *r, const struct sched *s, const struct smarthost *h,
+               unsigned reads);
+void route_close(struct route *r);
+/* Hands out what is due, starting push where there is need. Call after anything changed.
+ */
+void route_work(struct route *r, const struct sched *s, int64_t now);
+/* Reads everything push has said, until it would block; handles its end. */
+void route_hear(struct route *r, const struct sched *s, int64_t now);
+/* New messages are in queue/new. */
+void route_news(struct route *r);
+/* Try now: all: also what is not due (root's SIGHUP); a poke of anybody (all false) is
+ * heard at most once a minute. */
+void route_try_now(struct route *r, int64_t now, bool all);
+/* The new configuration holds for the next push; the one at work finishes what it has. h:
+ * the smart host of the same name; NULL for the router. */
+void route_reload(struct route *r, const struct smarthost *h, int64_t now);
+/* When route_work() must be called next (seconds, real clock), or -1. */
+int64_t route_next(struct route *r, int64_t now);
+/* The time of something that waited has come. */
+void route_due(struct route *r);
+/* Has everything been tried that can be tried now? (Its push may linger.) */
+bool route_is_quiet(const struct route *r);
+/* Appends a clause when it is down: "; isp: connect: connection refused". */
+void route_words(const struct route *r, struct buf *b);
+/* Is this message in its push's hand? Then v is remembered (retry is not). */
+bool route_in_hand(struct route *r, const struct id *id, enum verb v);
+/* The route's line of the state file; and taking it back. */
+void route_state_print(const struct route *r, struct buf *b);
+void route_state_take(struct route *r, struct str line, int64_t now);
+
+#endif

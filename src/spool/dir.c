@@ -1,0 +1,109 @@
+#include "spool/dir.h"
+#include "spool/queue.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+struct window {
+	DIR *d;
+	struct id names[DIR_WINDOW];
+	size_t n, at;
+};
+
+DIR *dir_open(int at, const char *name)
+{
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d)
+		cleanup_fd(&fd);
+	return d;
+}
+
+bool dir_hex(const char *p, size_t n, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		char c = p[i];
+
+		if (c >= '0' && c <= '9')
+			v = v << 4 | (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			v = v << 4 | (uint64_t)(c - 'a' + 10);
+		else
+			return false; /* also at the end of a name that is too short */
+	}
+	*ret = v;
+	return true;
+}
+
+bool dir_bucket(const char *name, uint32_t *ret)
+{
+	uint64_t v;
+
+	if (!dir_hex(name, 8, &v) || name[8] != '\0' || v == 0)
+		return false;
+	*ret = (uint32_t)v;
+	return true;
+}
+
+bool dir_route(const char *name)
+{
+	return name[0] != '\0' && name[0] != '.' && strcmp(name, "new") != 0 &&
+	       !strchr(name, '/') &&
+	       strnlen(name, QUEUE_ROUTE_MAX + 1) <= QUEUE_ROUTE_MAX;
+}
+
+void window_close(struct window **w)
+{
+	if (*w && (*w)->d)
+		closedir((*w)->d);
+	free(*w);
+	*w = NULL;
+}
+
+bool window_open(struct window **w, int at, const char *name)
+{
+	DIR *d = dir_open(at, name);
+	int e = errno;
+
+	window_close(w);
+	errno = e;
+	if (!d)
+		return false;
+	*w = calloc(1, sizeof(**w));
+	if (!*w)
+		die_oom();
+	(*w)->d = d;
+	return true;
+}
+
+static int by_age(const void *a, const void *b)
+{
+	return id_cmp(a, b);
+}
+
+bool window_next(struct window *w, struct id *ret)
+{
+	const struct dirent *e;
+
+	if (!w)
+		return false;
+	if (w->at == w->n) {
+		w->n = w->at = 0;
+		while (w->n < DIR_WINDOW && (e = readdir(w->d)))
+			if (id_ok(e->d_name))
+				id_from(str_z(e->d_name), &w->names[w->n++]);
+		qsort(w->names, w->n, sizeof(w->names[0]), by_age);
+	}
+	if (w->at == w->n)
+		return false;
+	*ret = w->names[w->at++];
+	return true;
+}
+
+bool window_used(const struct window *w)
+{
+	return !w || w->at == w->n;
+}
