@@ -61,11 +61,13 @@ sendmail_SRC = $(call d,inject) src/base/str.c src/base/io.c src/base/clock.c sr
 mailchuted_SRC = $(call d,daemon) $(PROG) $(BASE) $(MAIL) $(SPOOL) $(filter-out %/conf_load.c,$(CONF))
 look_SRC = src/prog/look.c $(BASE) $(MAIL) $(CONF)
 push_SRC = $(filter-out %/route.c,$(call d,push)) $(PROG) $(BASE) $(MAIL) $(SMTP) $(CONF) src/spool/id.c
-route_SRC = $(addprefix src/push/,route.c message.c record.c fence.c) src/prog/job.c $(BASE) $(MAIL) \
+route_SRC = $(addprefix src/push/,route.c aliases.c maps.c message.c record.c fence.c) src/prog/job.c $(BASE) $(MAIL) \
 	$(filter-out %/conf_load.c,$(CONF)) src/spool/id.c
 serve_SRC = $(call d,serve) $(PROG) $(BASE) $(MAIL) $(SPOOL)
 mailchute_SRC = $(call d,admin) $(addprefix src/daemon/,desk.c guest.c submission.c verbs.c apply.c) \
-	src/inject/sm_socket.c $(PROG) $(BASE) $(MAIL) $(SPOOL) $(CONF)
+	$(filter-out %/sendmail.c,$(call d,inject)) \
+	$(addprefix src/push/,aliases.c explain.c explain_text.c fence.c maps.c mending.c message.c) \
+	$(PROG) $(BASE) $(MAIL) $(SPOOL) $(CONF)
 
 GNUTLS_LIBS = -lgnutls
 CONFUSE_LIBS = -lconfuse
@@ -151,6 +153,13 @@ $(B)/fuzz/%: test/fuzz/%.c test/fuzz/replay.c $(B)/lib.a
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(GNUTLS_LIBS) $(CONFUSE_LIBS)
 
+# Measuring programs in C.
+$(B)/bench/%: test/bench/%.c $(B)/lib.a
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP $(PIE_LINK) $(LINK_FLAGS) -o $@ $< $(B)/lib.a \
+		$(GNUTLS_LIBS) $(CONFUSE_LIBS)
+
 tests: all $(B)/sendmail-glibc $(UNIT) $(FUZZ)
 
 test: tests
@@ -173,13 +182,31 @@ FUZZ_SECONDS = 60
 fuzz:
 	test/fuzz/run $(FUZZ_SECONDS)
 
+# The header's engine and mend on generated input, under sanitizers: INPUTS of them from SEED.
+INPUTS = 1000000
+SEED = 1
+million:
+	@$(MAKE) SAN=1 B=$(B)-million $(B)-million/million
+	$(B)-million/million $(INPUTS) $(SEED)
+$(B)/million: test/million/million.c $(B)/lib.a
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP $(PIE_LINK) $(LINK_FLAGS) -o $@ $< $(B)/lib.a \
+		$(GNUTLS_LIBS) $(CONFUSE_LIBS)
+
 # Side by side with nullmailer; on a quiet machine, as root.
 BENCH_ROUNDS = 5
 BENCH_MESSAGES = 100
 BENCH_SECONDS = 60
-bench: all $(B)/sendmail-glibc
+bench: all $(B)/sendmail-glibc $(B)/bench/compose
 	@B=$(B) test/bench/inject $(BENCH_ROUNDS) $(BENCH_MESSAGES)
 	@B=$(B) test/bench/idle $(BENCH_SECONDS)
+	@$(B)/bench/compose
+
+# A hostile user for TROUBLE_SECONDS, 10,000 refused messages, 500,000 for a dead route; root.
+TROUBLE_SECONDS = 600
+trouble: all
+	@B=$(B) test/bench/trouble $(TROUBLE_SECONDS)
 
 deps:
 	test/deps
@@ -201,8 +228,8 @@ tidy:
 	clang-tidy --quiet $$(git ls-files 'src/*.c') -- -std=c17 $(CPPFLAGS)
 
 clean:
-	rm -rf build build-san build-fuzz
+	rm -rf build build-san build-fuzz build-million
 
 FORCE:
-.PHONY: FORCE all tests test check test-installed demo fuzz bench deps install uninstall format format-check tidy clean
+.PHONY: FORCE all tests test check test-installed demo fuzz bench million trouble deps install uninstall format format-check tidy clean
 .DELETE_ON_ERROR:

@@ -1,6 +1,5 @@
 #include "admin/ask.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include "inject/sm_socket.h"
 #include <errno.h>
 #include <sys/socket.h>
@@ -101,7 +100,7 @@ int ask(int fd, struct desk *d, struct str request, struct buf *ret)
 			           "not complete");
 		buf_reset(&text);
 		sm_answer_feed(&a, (struct str){ block, (size_t)r }, &text);
-		if (io_write(1, text.p, text.n) < 0)
+		if (sm_answer_write(1, buf_view(&text)) < 0)
 			return say(ret, EX_IOERR, "standard output cannot be written");
 	}
 	code = sm_answer_code(&a, &words);

@@ -6,8 +6,10 @@
 #include "base/log.h"
 #include "admin/ask.h"
 #include "admin/check.h"
+#include "admin/explain.h"
 #include "admin/offline.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -19,7 +21,9 @@ struct command;
 struct options {
 	const struct command *command;
 	const char *conf, *spool, *libexec, *socket; /* socket NULL: the spool's */
+	const char *sender, *name, *user;            /* explain's -f, -F, -u */
 	bool all, extra; /* extra: the command's long option */
+	bool address;    /* explain's other one */
 	char *const *arg;
 	int args;
 };
@@ -242,6 +246,22 @@ static int run_check(const struct options *o)
 	return check_run(o->conf, o->spool);
 }
 
+static int run_explain(const struct options *o)
+{
+	const struct explain_request q = { .conf = o->conf,
+		                           .spool = o->spool,
+		                           .libexec = o->libexec,
+		                           .sender = o->sender,
+		                           .name = o->name,
+		                           .user = o->user,
+		                           .json = o->extra,
+		                           .address = o->address,
+		                           .arg = o->arg,
+		                           .args = o->args };
+
+	return explain_run(&q);
+}
+
 static const char usage_text[] =
     "usage: mailchute check [-c FILE] [-s SPOOL]\n"
     "       mailchute queue [--json] [-a]     what waits, and why\n"
@@ -252,10 +272,13 @@ static const char usage_text[] =
     "       mailchute delete ID...            removed; its sender is not told\n"
     "       mailchute retry [--recompose] ID...\n"
     "                                         tried next; composed anew\n"
+    "       mailchute explain [-f ADDR] [-F NAME] [-u USER] [--json] ID | FILE | -\n"
+    "                                         what becomes of a message, and why\n"
+    "       mailchute explain [-u USER] [--json] --address ADDR\n"
     "       mailchute help\n"
     "All but check and help take -s SPOOL, -S SOCKET, -l FOLDER (of mailchute-serve).\n"
     "`all` instead of IDs: every message; for root.\n"
-    "setup, test, explain, status, health, metrics and import are not in this version.\n";
+    "setup, test, status, health, metrics and import are not in this version.\n";
 
 static int usage(void)
 {
@@ -278,6 +301,7 @@ static const struct command commands[] = {
 	{ "release", "sSl", NULL, NULL, 1, INT32_MAX, true, true, run_ids },
 	{ "delete", "sSl", NULL, NULL, 1, INT32_MAX, true, true, run_ids },
 	{ "retry", "sSl", "--recompose", "recompose", 1, INT32_MAX, true, true, run_ids },
+	{ "explain", "csfFul", "--json", NULL, 1, INT32_MAX, false, false, run_explain },
 	{ "help", "", NULL, NULL, 0, 0, false, false, run_help },
 };
 
@@ -314,6 +338,12 @@ static bool take_option(struct options *o, int letter)
 		o->socket = optarg;
 	else if (letter == 'l')
 		o->libexec = optarg;
+	else if (letter == 'f')
+		o->sender = optarg;
+	else if (letter == 'F')
+		o->name = optarg;
+	else if (letter == 'u')
+		o->user = optarg;
 	else
 		o->all = true;
 	return true;
@@ -339,6 +369,18 @@ static bool ids_ok(const struct options *o)
 	return true;
 }
 
+/* What a caller has closed is not to be opened anew as a file of the spool or the socket, and
+ * then be written to as standard output or error. */
+static void fill_stdio(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= 2);
+	cleanup_fd(&fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { .conf = CONF_PATH,
@@ -346,6 +388,7 @@ int main(int argc, char **argv)
 		             .libexec = LIBEXEC_PATH };
 	int opt;
 
+	fill_stdio();
 	for (size_t i = 0; argc >= 2 && i < ARRAY_LEN(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			o.command = &commands[i];
@@ -354,12 +397,15 @@ int main(int argc, char **argv)
 	argv++;
 	argc--;
 	o.extra = take_long(&argc, argv, o.command->extra);
-	while ((opt = getopt(argc, argv, "c:s:S:l:a")) != -1)
+	o.address =
+	    take_long(&argc, argv, o.command->run == run_explain ? "--address" : NULL);
+	while ((opt = getopt(argc, argv, "c:s:S:l:f:F:u:a")) != -1)
 		if (!take_option(&o, opt))
 			return usage();
 	o.arg = argv + optind;
 	o.args = argc - optind;
-	if (o.args < o.command->min || o.args > o.command->max)
+	if (o.args < o.command->min || o.args > o.command->max ||
+	    (o.address && o.args > 1))
 		return usage();
 	if (o.command->ids && !ids_ok(&o))
 		return EX_USAGE;

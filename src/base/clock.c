@@ -53,18 +53,39 @@ int64_t clock_real(void)
 	return clock_real_ms() / 1000;
 }
 
+static void add_digits(char *to, int64_t v, unsigned digits)
+{
+	while (digits--) {
+		to[digits] = (char)('0' + v % 10);
+		v /= 10;
+	}
+}
+
+/* By hand: gmtime_r() and printf() cost more than the rest of a small message's header. */
 void clock_rfc5322(struct buf *b, int64_t seconds)
 {
-	static const char day[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-	static const char month[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-		                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-	time_t t = (time_t)seconds;
-	struct tm tm;
+	static const char day[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
+	static const char month[][4] = { "Mar", "Apr", "May", "Jun", "Jul", "Aug",
+		                         "Sep", "Oct", "Nov", "Dec", "Jan", "Feb" };
+	char text[] = "Thu, 01 Jan 1970 00:00:00 +0000";
+	int64_t days, era, of_era, year, of_year, m;
 
-	if (!gmtime_r(&t, &tm)) {
-		t = 0;
-		gmtime_r(&t, &tm);
-	}
-	buf_fmt(b, "%s, %02d %s %04d %02d:%02d:%02d +0000", day[tm.tm_wday], tm.tm_mday,
-	        month[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	if (seconds < 0 || seconds > CLOCK_MAX)
+		seconds = 0;
+	/* Years of 400 years, counted from 1 March: leap days are at their end. */
+	days = seconds / 86400 + 719468;
+	seconds %= 86400;
+	memcpy(text, day[(days - 719468) % 7], 3);
+	era = days / 146097;
+	of_era = days % 146097;
+	year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	of_year = of_era - (365 * year + year / 4 - year / 100);
+	m = (5 * of_year + 2) / 153;
+	add_digits(text + 5, of_year - (153 * m + 2) / 5 + 1, 2);
+	memcpy(text + 8, month[m], 3);
+	add_digits(text + 12, era * 400 + year + (m >= 10), 4);
+	add_digits(text + 17, seconds / 3600, 2);
+	add_digits(text + 20, seconds / 60 % 60, 2);
+	add_digits(text + 23, seconds % 60, 2);
+	buf_add(b, text, sizeof(text) - 1);
 }

@@ -12,7 +12,10 @@ int64_t clock_real_ms(void);
 /* Seconds by which clock_real() is ahead of the kernel's clock: 0, but in a build for tests
  * (CLOCK_TEST names a file with the number). */
 int64_t clock_ahead(void);
-/* Appends "Sun, 22 Nov 2026 01:46:00 +0000" (RFC 5322 3.3), always in UTC, no locale. */
+/* The last second that a date of mail can say: 9999-12-31. */
+#define CLOCK_MAX INT64_C(253402300799)
+/* Appends "Sun, 22 Nov 2026 01:46:00 +0000" (RFC 5322 3.3), always in UTC, no locale. What
+ * is before 1970 or after CLOCK_MAX becomes the first second of 1970. */
 void clock_rfc5322(struct buf *b, int64_t seconds);
 
 #endif

@@ -22,31 +22,9 @@ void cleanup_fd(const int *fd)
 	errno = e;
 }
 
-char ascii_lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
-bool ascii_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 struct str str_z(const char *z)
 {
 	return (struct str){ z ? z : "", z ? strlen(z) : 0 };
-}
-
-struct str str_from(struct str s, size_t at)
-{
-	if (at > s.n)
-		at = s.n;
-	return (struct str){ s.p ? s.p + at : NULL, s.n - at };
-}
-
-struct str str_head(struct str s, size_t n)
-{
-	return (struct str){ s.p, n < s.n ? n : s.n };
 }
 
 struct str str_trim(struct str s)
@@ -56,11 +34,6 @@ struct str str_trim(struct str s)
 	while (s.n && ascii_space(s.p[s.n - 1]))
 		s.n--;
 	return s;
-}
-
-bool str_eq(struct str a, struct str b)
-{
-	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
 bool str_ieq(struct str a, struct str b)
@@ -175,11 +148,6 @@ void buf_add(struct buf *b, const void *p, size_t n)
 		memcpy(to, p, n);
 	to[n] = '\0';
 	b->n += n;
-}
-
-void buf_c(struct buf *b, char c)
-{
-	buf_add(b, &c, 1);
 }
 
 void buf_str(struct buf *b, struct str s)

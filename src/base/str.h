@@ -21,11 +21,26 @@ struct str {
 #define STR(lit) ((struct str){ "" lit, sizeof(lit) - 1 })
 #define STR_NONE ((struct str){ NULL, 0 })
 
-struct str str_z(const char *z);              /* NULL gives the empty string */
-struct str str_from(struct str s, size_t at); /* the rest of s from byte at (clamped) */
-struct str str_head(struct str s, size_t n);  /* the first n bytes of s (clamped) */
-struct str str_trim(struct str s);            /* without SP, TAB, CR, LF at both ends */
-bool str_eq(struct str a, struct str b);
+/* The smallest ones are here: the parsers live on them. */
+
+struct str str_z(const char *z); /* NULL gives the empty string */
+/* The rest of s from byte at (clamped). */
+static inline struct str str_from(struct str s, size_t at)
+{
+	if (at > s.n)
+		at = s.n;
+	return (struct str){ s.p ? s.p + at : NULL, s.n - at };
+}
+/* The first n bytes of s (clamped). */
+static inline struct str str_head(struct str s, size_t n)
+{
+	return (struct str){ s.p, n < s.n ? n : s.n };
+}
+struct str str_trim(struct str s); /* without SP, TAB, CR, LF at both ends */
+static inline bool str_eq(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
 bool str_ieq(struct str a, struct str b); /* ASCII case folded, no locale */
 bool str_starts(struct str s, struct str prefix);
 bool str_istarts(struct str s, struct str prefix);
@@ -41,8 +56,15 @@ bool str_u64(struct str s, uint64_t *ret);
 /* malloc'ed NUL-terminated copy, owned by the caller. */
 char *str_dup(struct str s);
 
-char ascii_lower(char c);
-bool ascii_space(char c); /* SP, TAB, CR, LF */
+static inline char ascii_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+/* SP, TAB, CR, LF */
+static inline bool ascii_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
 
 struct buf {
 	char *p;
@@ -55,7 +77,15 @@ struct buf {
 	}
 
 void buf_add(struct buf *b, const void *p, size_t n);
-void buf_c(struct buf *b, char c);
+static inline void buf_c(struct buf *b, char c)
+{
+	if (b->n + 1 < b->cap) {
+		b->p[b->n++] = c;
+		b->p[b->n] = '\0';
+	} else {
+		buf_add(b, &c, 1);
+	}
+}
 void buf_str(struct buf *b, struct str s);
 void buf_z(struct buf *b, const char *z);
 void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -38,11 +38,15 @@ struct smarthost {
 
 /* Strings are never NULL: "" is not given. */
 struct conf {
-	char *hostname; /* resolved: FQDN, /etc/mailname, host.domain, or "" (address
+	char *hostname;    /* resolved: FQDN, /etc/mailname, host.domain, or "" (address
 	                   literal) */
-	char *domain;   /* default: /etc/mailname, else hostname */
-	char *admin;    /* default: what the masquerade rule for "*" makes of everybody */
+	char *domain;      /* default: /etc/mailname, else hostname */
+	bool domain_given; /* the file has it: names without a domain are then others' */
+	char *admin;   /* default: what the masquerade rule for "*" makes of everybody */
+	char *aliases; /* path; "": none */
 	struct strv expose;
+	enum masq_override override; /* sender-override */
+	struct strv override_user;   /* MASQ_OVERRIDE_LIST: as in masq_rule.user */
 	struct smarthost *smarthost;
 	size_t smarthosts;
 	struct masq_rule *rule;
@@ -62,10 +66,17 @@ struct conf {
  * open) and ret_err holds one or more lines "file:line: what is wrong; what would be
  * right". Nothing of a bad file is used. */
 int conf_load(const char *path, struct conf *ret, struct buf *ret_err);
+/* The same for who sends nothing and may be anybody: password files are not looked at. */
+int conf_load_no_secrets(const char *path, struct conf *ret, struct buf *ret_err);
 void conf_free(struct conf *c);
 
-/* The packed form, versioned; conf_unpack() of it gives the same conf. -EBADMSG: not
- * ours. */
+/* Adds the groups whose members rules and sender-override are for, each once, at
+ * most CONF_GROUPS_MAX (table.h). The daemon
+ * attests just these (G of the queue file). */
+void conf_groups(const struct conf *c, struct strv *ret);
+
+/* The packed form, versioned; conf_unpack() of it gives the same conf, but for the maps
+ * (masq_rule.table), which are read anew. -EBADMSG: not ours. */
 void conf_pack(const struct conf *c, struct buf *b);
 int conf_unpack(struct str packed, struct conf *ret);
 

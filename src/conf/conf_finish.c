@@ -1,6 +1,7 @@
 #include "conf/load.h"
 #include "base/io.h"
 #include "mail/addr.h"
+#include "mail/masq_map.h"
 #include "mail/template.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 
 enum {
 	CA_FILE_MAX = 4 << 20, /* octets; Debian's bundle has 0.2 MiB */
+	ALIASES_MAX = 4 << 20,
 };
 
 /* Reads a file that the key names. The descriptor's kind is looked at before anything is
@@ -68,7 +70,7 @@ static void check_password(struct load *ld, const void *in, const char *path)
 	_cleanup_buf_ struct buf why = BUF_INIT;
 	_cleanup_fd_ int fd = -1;
 
-	if (path[0] == '\0')
+	if (path[0] == '\0' || ld->no_secrets)
 		return;
 	fd = conf_open_secret(path, &why);
 	if (fd < 0)
@@ -166,22 +168,14 @@ void load_smarthost(struct load *ld, const void *in, struct conf *c, size_t i)
 
 /* ---- Rules, the administrator, reports ---- */
 
-void load_rule(struct load *ld, const void *in, const struct masq_rule *rule,
-               const char *host)
+/* Tries a template on an address of this machine. */
+static void check_as(struct load *ld, const void *in, const struct masq_rule *rule,
+                     const struct masq_who *who)
 {
 	_cleanup_buf_ struct buf made = BUF_INIT, shown = BUF_INIT;
-	const struct masq_who who = { STR("eddy"), STR("Eddy Example"), str_z(host) };
 	struct str local, domain = STR_NONE;
-	int e;
 
-	if (strstr(rule->as, "%h") && host[0] == '\0') {
-		load_error(
-		    ld, load_line(ld, in, "as"),
-		    "as has %%h, but this machine's name is not known; set hostname");
-		return;
-	}
-	e = masq_address(&made, rule, STR("eddy@box.example.org"), &who);
-	if (e == 0)
+	if (masq_expand(&made, rule->as, STR("eddy@box.example.org"), who) == 0)
 		addr_split(buf_view(&made), &local, &domain);
 	if (domain.n)
 		return;
@@ -192,18 +186,112 @@ void load_rule(struct load *ld, const void *in, const struct masq_rule *rule,
 	           shown.n ? shown.p : "");
 }
 
+static void check_map(struct load *ld, const void *in, const struct masq_rule *rule)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT, why = BUF_INIT;
+	int line = load_line(ld, in, "map"), at = 1;
+	struct masq_map *m = NULL;
+
+	if (read_named(ld, line, "map", rule->map, &text, MASQ_MAP_MAX) < 0)
+		return;
+	if (masq_map_parse(buf_view(&text), &m, &at, &why) < 0)
+		load_error(ld, line, "map: %s:%d: %s", rule->map, at, why.p);
+	masq_map_free(m);
+}
+
+void load_rule(struct load *ld, const void *in, const struct masq_rule *rule,
+               const char *host)
+{
+	const struct masq_who who = { .login = STR("eddy"),
+		                      .full_name = STR("Eddy Example"),
+		                      .host = str_z(host) };
+
+	if (strstr(rule->as, "%h") && host[0] == '\0')
+		load_error(
+		    ld, load_line(ld, in, "as"),
+		    "as has %%h, but this machine's name is not known; set hostname");
+	else if (rule->map[0])
+		check_map(ld, in, rule);
+	else
+		check_as(ld, in, rule, &who);
+}
+
+/* How a rule's keys go together, and what stands for those that are not there. */
+void load_rule_keys(struct load *ld, const void *in, struct masq_rule *rule)
+{
+	if (rule->map[0] && rule->as[0])
+		load_error(ld, load_line(ld, in, "map"),
+		           "masquerade with both as and map; the map's lines say what "
+		           "addresses become, so remove as, or make another section "
+		           "with it");
+	if (rule->map[0] && !rule->match[0]) {
+		free(rule->match);
+		rule->match = str_dup(STR("*"));
+	}
+	if (!rule->match[0])
+		load_error(ld, rule->line, "masquerade without match; add match = \"*\"");
+	if (!rule->as[0] && !rule->map[0])
+		load_error(ld, rule->line,
+		           "masquerade without as; add as = \"eddy@example.org\"");
+}
+
+void load_override(struct load *ld, const void *in, struct conf *c)
+{
+	struct strv *l = &c->override_user;
+
+	c->override = MASQ_OVERRIDE_LIST;
+	for (size_t i = 0; i < l->n; i++) {
+		bool yes = strcmp(l->v[i], "yes") == 0, no = strcmp(l->v[i], "no") == 0;
+
+		if ((yes || no) && l->n > 1)
+			load_error(ld, load_line(ld, in, "sender-override"),
+			           "sender-override has \"%s\" among users; write it "
+			           "alone, or only users",
+			           l->v[i]);
+		if (yes || no)
+			c->override = yes ? MASQ_OVERRIDE_YES : MASQ_OVERRIDE_NO;
+	}
+	if (c->override != MASQ_OVERRIDE_LIST)
+		strv_free(l);
+}
+
+/* /etc/aliases need not be there; what somebody names must. What is wrong in it spoils its
+ * line only, and is told when it is read. */
+void load_aliases(struct load *ld, const void *in, const struct conf *c)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+
+	if (c->aliases[0] && load_given(ld, in, "aliases"))
+		read_named(ld, load_line(ld, in, "aliases"), "aliases", c->aliases, &text,
+		           ALIASES_MAX);
+}
+
+void load_groups(struct load *ld, const struct conf *c)
+{
+	struct strv groups = { .n = 0 };
+
+	conf_groups(c, &groups);
+	if (groups.n == CONF_GROUPS_MAX)
+		load_error(ld, 1,
+		           "too many different groups in user and sender-override; name "
+		           "less than %d",
+		           CONF_GROUPS_MAX);
+	strv_free(&groups);
+}
+
 /* A rule that gives everybody one and the same address names the account's owner. */
 void load_admin(struct conf *c)
 {
-	const struct masq_who who = { STR(""), STR(""), str_z(c->hostname) };
+	const struct masq_who who = { .host = str_z(c->hostname) };
 
 	for (size_t i = 0; c->admin[0] == '\0' && i < c->rules; i++) {
 		const struct masq_rule *r = &c->rule[i];
 		_cleanup_buf_ struct buf made = BUF_INIT;
 
 		if ((strcmp(r->match, "*") != 0 && strcmp(r->match, "*@*") != 0) ||
-		    r->user.n || strchr(r->as, '%') || !(r->rewrite & MASQ_DEFAULT) ||
-		    masq_address(&made, r, STR("eddy@box.example.org"), &who) < 0)
+		    r->user.n || r->client.n || r->map[0] || strchr(r->as, '%') ||
+		    !(r->rewrite & MASQ_DEFAULT) ||
+		    masq_expand(&made, r->as, STR("eddy@box.example.org"), &who) < 0)
 			continue;
 		free(c->admin);
 		c->admin = str_dup(buf_view(&made));

@@ -410,13 +410,7 @@ static void take_rules(struct load *ld, const cfg_t *root, struct conf *c)
 		r->line = s ? s->line : in->line;
 		take_section(SEC_MASQUERADE, in, r);
 		check_lists(ld, in);
-		if (!r->match[0])
-			load_error(ld, r->line,
-			           "masquerade without match; add match = \"*\"");
-		if (!r->as[0])
-			load_error(
-			    ld, r->line,
-			    "masquerade without as; add as = \"eddy@example.org\"");
+		load_rule_keys(ld, in, r);
 		if (ld->clean && before == ld->errors)
 			load_rule(ld, in, r, c->hostname);
 	}
@@ -451,6 +445,8 @@ static void take_all(struct load *ld, const cfg_t *root, struct conf *c)
 			check_lists(ld, in);
 		}
 	}
+	c->domain_given = load_given(ld, root, "domain");
+	load_override(ld, root, c);
 	ld->clean = ld->errors == 0;
 	take_names(c);
 	take_smarthosts(ld, root, c);
@@ -458,6 +454,8 @@ static void take_all(struct load *ld, const cfg_t *root, struct conf *c)
 	if (ld->clean) {
 		const cfg_opt_t *bounce = section_option(root, SEC_BOUNCE);
 
+		load_groups(ld, c);
+		load_aliases(ld, root, c);
 		load_admin(c);
 		load_bounce(ld, bounce->nvalues ? bounce->values[0]->section : root, c);
 	}
@@ -515,10 +513,10 @@ static int parse(struct load *ld, struct conf *c)
 	return ld->errors ? -EINVAL : 0;
 }
 
-int conf_load(const char *path, struct conf *ret, struct buf *ret_err)
+static int load(const char *path, bool no_secrets, struct conf *ret, struct buf *ret_err)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT, why = BUF_INIT;
-	struct load ld = { .path = path, .err = ret_err };
+	struct load ld = { .path = path, .err = ret_err, .no_secrets = no_secrets };
 	struct conf c = { .hostname = NULL };
 	int line, e = read_file(&ld, &text);
 
@@ -536,4 +534,14 @@ int conf_load(const char *path, struct conf *ret, struct buf *ret_err)
 	conf_scan_free(&ld.scan);
 	free(ld.seen);
 	return e;
+}
+
+int conf_load(const char *path, struct conf *ret, struct buf *ret_err)
+{
+	return load(path, false, ret, ret_err);
+}
+
+int conf_load_no_secrets(const char *path, struct conf *ret, struct buf *ret_err)
+{
+	return load(path, true, ret, ret_err);
 }

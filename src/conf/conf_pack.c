@@ -1,10 +1,11 @@
 #include "conf/table.h"
+#include "mail/masq_map.h"
 #include <errno.h>
 
 /* The packed form, made by one process of an installation for another:
  *
- *	"mailchute-conf 2\n"
- *	rows of OF_CONF
+ *	"mailchute-conf 3\n"
+ *	rows of OF_CONF; then override, and domain_given
  *	count, then for each smart host: name, line, rows of OF_SMARTHOST
  *	count, then for each rule: line, rows of OF_RULE
  *
@@ -12,7 +13,7 @@
  * least significant first; a string its length as a number and its octets; a list its
  * count and strings, or its count and numbers; an optional string a list of none or one. */
 
-static const struct str magic = { "mailchute-conf 2\n", 17 };
+static const struct str magic = { "mailchute-conf 3\n", 17 };
 
 static bool kept(const struct conf_row *row, enum conf_of of)
 {
@@ -97,6 +98,8 @@ void conf_pack(const struct conf *c, struct buf *b)
 {
 	buf_str(b, magic);
 	put_rows(b, OF_CONF, c);
+	put_number(b, c->override);
+	put_number(b, c->domain_given);
 	put_number(b, (int64_t)c->smarthosts);
 	for (size_t i = 0; i < c->smarthosts; i++) {
 		put_string(b, c->smarthost[i].name);
@@ -216,7 +219,7 @@ static bool get_row(struct str *in, const struct conf_row *row, void *field)
 		*(enum conf_tls *)field = (enum conf_tls)v;
 		return true;
 	case TYPE_REWRITE:
-		if (!get_number(in, 2 * MASQ_CC - 1, &v))
+		if (!get_number(in, MASQ_ALL, &v))
 			return false;
 		*(unsigned *)field = (unsigned)v;
 		return true;
@@ -258,13 +261,16 @@ static void *get_array(struct str *in, size_t size, int64_t *ret_n)
 
 static bool get_conf(struct str *in, struct conf *c)
 {
-	int64_t n;
+	int64_t n, given;
 
 	if (!str_starts(*in, magic))
 		return false;
 	*in = str_from(*in, magic.n);
-	if (!get_rows(in, OF_CONF, c))
+	if (!get_rows(in, OF_CONF, c) || !get_number(in, MASQ_OVERRIDE_LIST, &n) ||
+	    !get_number(in, 1, &given))
 		return false;
+	c->override = (enum masq_override)n;
+	c->domain_given = given != 0;
 	c->smarthost = get_array(in, sizeof(*c->smarthost), &n);
 	if (!c->smarthost)
 		return false;
@@ -321,8 +327,10 @@ void conf_free(struct conf *c)
 		free_rows(OF_SMARTHOST, &c->smarthost[i]);
 		free(c->smarthost[i].name);
 	}
-	for (size_t i = 0; i < c->rules; i++)
+	for (size_t i = 0; i < c->rules; i++) {
 		free_rows(OF_RULE, &c->rule[i]);
+		masq_map_free(c->rule[i].table);
+	}
 	free_rows(OF_CONF, c);
 	free(c->smarthost);
 	free(c->rule);

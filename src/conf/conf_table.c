@@ -21,11 +21,6 @@ const struct conf_section_row conf_sections[SECTIONS] = {
 	[SEC_LOG] = { .name = "log", .of = OF_CONF },
 };
 
-#define ROW(sec, k, t, ...)                                                        \
-	{                                                                          \
-		.section = (sec), .key = (k), .type = (t), .offset = CONF_NOWHERE, \
-		__VA_ARGS__                                                        \
-	}
 #define LATER(sec, k, t)                                                           \
 	{                                                                          \
 		.section = (sec), .key = (k), .type = (t), .offset = CONF_NOWHERE, \
@@ -48,10 +43,11 @@ const struct conf_row conf_rows[] = {
 	TOP("hostname", TYPE_STRING, hostname, .check = conf_check_name),
 	TOP("domain", TYPE_STRING, domain, .check = conf_check_name),
 	TOP("admin", TYPE_STRING, admin, .check = conf_check_address),
-	LATER(SEC_ROOT, "aliases", TYPE_STRING),
+	TOP("aliases", TYPE_STRING, aliases, .def = "/etc/aliases", .empty = true,
+	    .check = conf_check_path),
 	TOP("expose", TYPE_LIST, expose, .check = NULL),
-	ROW(SEC_ROOT, "sender-override", TYPE_LIST, .def = "yes",
-	    .check = conf_check_override),
+	TOP("sender-override", TYPE_LIST, override_user, .def = "yes",
+	    .check = conf_check_user),
 
 	HOST("host", TYPE_HOSTS, host, .check = NULL),
 	HOST("port", TYPE_PORT, port, .check = NULL),
@@ -86,9 +82,12 @@ const struct conf_row conf_rows[] = {
 
 	RULE("match", TYPE_STRING, match, .check = NULL),
 	RULE("as", TYPE_STRING, as, .check = conf_check_as),
+	RULE("map", TYPE_STRING, map, .check = conf_check_path),
 	RULE("name", TYPE_OPTIONAL, name, .check = conf_check_display),
 	RULE("rewrite", TYPE_REWRITE, rewrite, .def = "envelope from sender"),
-	RULE("user", TYPE_LIST, user, .check = NULL),
+	RULE("user", TYPE_LIST, user, .check = conf_check_user),
+	RULE("client", TYPE_LIST, client, .check = NULL),
+	RULE("keep-original", TYPE_BOOL, keep_original, .def = "no"),
 
 	QUEUE("max-messages", TYPE_COUNT, max_messages, .def = "0"),
 	QUEUE("max-bytes", TYPE_SIZE, max_bytes, .def = "0", .none = "0"),

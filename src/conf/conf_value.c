@@ -13,8 +13,18 @@ static const struct word words_tls[] = { { "none", CONF_TLS_NONE },
 static const struct word words_bool[] = { { "yes", 1 },   { "no", 0 }, { "true", 1 },
 	                                  { "false", 0 }, { "on", 1 }, { "off", 0 } };
 static const struct word words_rewrite[] = {
-	{ "envelope", MASQ_ENVELOPE }, { "from", MASQ_FROM }, { "sender", MASQ_SENDER },
-	{ "reply-to", MASQ_REPLY_TO }, { "to", MASQ_TO },     { "cc", MASQ_CC },
+	{ "envelope", MASQ_ENVELOPE },
+	{ "from", MASQ_FROM },
+	{ "sender", MASQ_SENDER },
+	{ "reply-to", MASQ_REPLY_TO },
+	{ "to", MASQ_TO },
+	{ "cc", MASQ_CC },
+	{ "resent-from", MASQ_RESENT_FROM },
+	{ "resent-sender", MASQ_RESENT_SENDER },
+	{ "resent-reply-to", MASQ_RESENT_REPLY_TO },
+	{ "resent-to", MASQ_RESENT_TO },
+	{ "resent-cc", MASQ_RESENT_CC },
+	{ "recipient", MASQ_RECIPIENT },
 };
 static const struct word units_span[] = {
 	{ "s", 1 }, { "m", 60 }, { "h", 3600 }, { "d", 86400 }
@@ -135,11 +145,21 @@ int conf_host(struct str v, struct buf *ret, struct buf *why)
 	return 0;
 }
 
-int conf_check_override(struct str v, struct buf *why)
+/* A login, "@group" or "uid:N"; groups are parted by commas where they are attested. */
+int conf_check_user(struct str v, struct buf *why)
 {
-	if (str_eq(v, STR("yes")))
-		return 0;
-	return refuse(why, "is not in this version; only \"yes\" is");
+	uint64_t uid;
+
+	if (str_eq(v, STR("@")))
+		return refuse(why, "names no group; write it as @wheel");
+	if (v.p[0] == '@' && str_chr(v, ',') >= 0)
+		return refuse(why, "is no group; write several as { \"@a\", \"@b\" }");
+	if (str_starts(v, STR("uid:")) &&
+	    (!str_u64(str_from(v, 4), &uid) || uid > UINT32_MAX))
+		return refuse(why, "is no user number; it would look like uid:1000");
+	if (str_chr(v, ' ') >= 0 || str_chr(v, ',') >= 0)
+		return refuse(why, "is no login; write several as { \"ann\", \"bob\" }");
+	return 0;
 }
 
 int conf_check_name(struct str v, struct buf *why)
@@ -289,12 +309,12 @@ static int check_letters(struct str v, const char *letters, struct buf *why)
 
 int conf_check_as(struct str v, struct buf *why)
 {
-	return check_letters(v, "udh%", why);
+	return check_letters(v, "ubt+dh%", why);
 }
 
 int conf_check_display(struct str v, struct buf *why)
 {
-	return check_letters(v, "udhn%", why);
+	return check_letters(v, "ubt+dhn%", why);
 }
 
 int conf_check_log(struct str v, struct buf *why)
@@ -396,8 +416,9 @@ static int value_word(enum conf_type type, struct str v, int64_t *ret, struct bu
 		           : refuse(why, "is neither yes nor no");
 	return find(words_rewrite, ARRAY_LEN(words_rewrite), v, ret)
 	           ? 0
-	           : refuse(why, "is nothing that can be rewritten; use envelope, from, "
-	                         "sender, reply-to, to or cc");
+	           : refuse(why, "is nothing that can be rewritten; use envelope, "
+	                         "recipient, from, sender, reply-to, to or cc, or "
+	                         "resent-from and so on");
 }
 
 static int value_typed(const struct conf_row *row, struct str v, int64_t *ret_number,

@@ -26,6 +26,7 @@ struct load {
 	struct conf_scan scan;
 	size_t closed; /* sections that have ended */
 	bool clean;    /* no value was refused: what holds between keys can be checked */
+	bool no_secrets; /* password files are not looked at */
 	struct load_seen *seen;
 	size_t seen_n;
 };
@@ -57,6 +58,13 @@ void load_smarthost(struct load *ld, const void *in, struct conf *c, size_t i);
  * here and not found out by each message. */
 void load_rule(struct load *ld, const void *in, const struct masq_rule *rule,
                const char *host);
+/* Before it: how a rule's keys go together, and the default of match. */
+void load_rule_keys(struct load *ld, const void *in, struct masq_rule *rule);
+/* in: the whole file. What sender-override says. */
+void load_override(struct load *ld, const void *in, struct conf *c);
+void load_aliases(struct load *ld, const void *in, const struct conf *c);
+/* After rules and load_override(). */
+void load_groups(struct load *ld, const struct conf *c);
 /* The admin, when none is given. After all rules. */
 void load_admin(struct conf *c);
 /* After load_admin(). */

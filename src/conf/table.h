@@ -21,6 +21,7 @@ enum {
 	CONF_SECRET_MAX = 64 << 10, /* octets of a password file */
 	CONF_KEYS_MAX = 40,         /* keys of one section, checked by a test */
 	CONF_ASSIGNED_MAX = 10000,  /* assignments whose lines are known */
+	CONF_GROUPS_MAX = 500,      /* different groups that rules name */
 };
 
 enum conf_section {
@@ -99,7 +100,7 @@ bool conf_domain_ok(
     struct str v);                /* letters, digits, - _ in labels; at most 253 octets */
 bool conf_is_local(struct str v); /* localhost and its kin: never a name of ours */
 bool conf_title_ok(struct str v);
-conf_check conf_check_override, conf_check_name, conf_check_address, conf_check_path,
+conf_check conf_check_user, conf_check_name, conf_check_address, conf_check_path,
     conf_check_auth, conf_check_pin, conf_check_as, conf_check_display, conf_check_log,
     conf_check_pattern, conf_check_to;
 

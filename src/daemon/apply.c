@@ -245,6 +245,7 @@ static void replay_line(void *arg, struct str line)
 		buf_str(&outcome, str_head(rec.rest, 60));
 		log_value(&text, "outcome", buf_view(&outcome));
 		log_line(LOG_LEVEL_INFO, "recovered id=%s%s", rec.id.c, text.p);
+		r->s->uncounted |= j->left;
 		/* Push may not have lived to log it. */
 		if (doubt)
 			possible_duplicate(j, "connection lost before the last reply");

@@ -167,7 +167,7 @@ static void reply_trouble(struct desk *d, struct conn *c, int e)
 
 static void do_submit(struct desk *d, struct conn *c)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT, name = BUF_INIT;
+	_cleanup_buf_ struct buf text = BUF_INIT, name = BUF_INIT, groups = BUF_INIT;
 	int e;
 
 	if (c->submitted) {
@@ -186,8 +186,10 @@ static void do_submit(struct desk *d, struct conn *c)
 	if (c->sub.max <= 0)
 		c->sub.max = INT64_MAX;
 	d->ops.who(d->ops.arg, c->uid, &c->login, &name);
+	if (d->ops.groups)
+		d->ops.groups(d->ops.arg, c->uid, &groups);
 	e = submission_begin(d->spool, &c->sub, c->uid, buf_view(&c->login),
-	                     buf_view(&name));
+	                     buf_view(&name), buf_view(&groups));
 	if (e < 0) {
 		reply_trouble(d, c, e);
 		return;
@@ -641,7 +643,7 @@ int64_t desk_next(const struct desk *d)
 	return next;
 }
 
-void desk_answer(struct desk *d, struct str words)
+void desk_answer(struct desk *d, struct str words, struct str others)
 {
 	for (size_t i = 0; d && i < CONNS; i++) {
 		struct conn *c = &d->conn[i];
@@ -650,7 +652,7 @@ void desk_answer(struct desk *d, struct str words)
 			continue;
 		c->flushing = false;
 		d->asking = c == d->asking ? NULL : d->asking;
-		reply_words(d, c, EX_OK, words);
+		reply_words(d, c, EX_OK, admin(c->uid) ? words : others);
 	}
 }
 

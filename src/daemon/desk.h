@@ -22,6 +22,8 @@ enum {
 
 struct desk_ops {
 	void (*who)(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name);
+	/* The groups to attest (envelope.h). May be NULL: none are. */
+	void (*groups)(void *arg, uid_t uid, struct buf *ret);
 	/* May this uid submit now, and how many octets (0: any number)? False: words say
 	 * why not. */
 	bool (*may)(void *arg, uid_t uid, int64_t *ret_max, struct buf *ret_words);
@@ -56,8 +58,9 @@ size_t desk_polls(const struct desk *d, struct pollfd *p);
 void desk_hear(struct desk *d, const struct pollfd *p, size_t n);
 /* Monotonic milliseconds of the next deadline, or -1. */
 int64_t desk_next(const struct desk *d);
-/* The run that flush began has ended: all that wait for it get these words, status 0. */
-void desk_answer(struct desk *d, struct str words);
+/* The run that flush began has ended: all that wait for it get these words, status 0; those
+ * who are no administrators get the others. */
+void desk_answer(struct desk *d, struct str words, struct str others);
 /* Does anybody wait for that? Whom ops->flush() is being asked for does not yet. */
 bool desk_flushing(const struct desk *d);
 

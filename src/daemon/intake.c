@@ -14,11 +14,13 @@
 
 enum {
 	SCAN_EVERY_MS = 50,
-	SCAN_SHARE = 4,         /* scans in vain take at most a fifth of the time */
-	KEPT_MS = 1000,         /* after one has left: those kept waiting may come in */
-	ADOPT_RETRY_MS = 10000, /* after the disk was full */
-	CENSUS_MAX = 1 << 20,   /* octets that the counting child may say */
-	DOOR_SHUT = 600,        /* seconds that a shut door stays so without us */
+	SCAN_SHARE = 3,           /* scans in vain take at most a quarter of the time */
+	CLEARED_AFTER_MS = 5000,  /* then what was cleared since the first is told... */
+	CLEARED_EVERY_MS = 60000, /* ...and no more often */
+	KEPT_MS = 1000,           /* after one has left: those kept waiting may come in */
+	ADOPT_RETRY_MS = 10000,   /* after the disk was full */
+	CENSUS_MAX = 1 << 20,     /* octets that the counting child may say */
+	DOOR_SHUT = 600,          /* seconds that a shut door stays so without us */
 	DOOR_RENEW = 300,
 	DISK_PART = 16, /* the floor is at most this part of a small disk */
 	INODES = 1024,
@@ -54,10 +56,38 @@ static void census_begin(struct intake *in)
 		census_main(in->spool, fds[1]);
 	}
 	close(fds[1]);
-	if (in->census_pid < 0)
+	if (in->census_pid < 0) {
 		close(fds[0]);
-	else
-		in->census = fds[0];
+		return;
+	}
+	in->census = fds[0];
+	in->spool->uncounted = false;
+	memset(&in->gone, 0, sizeof(in->gone));
+}
+
+/* Counts go wrong by what comes and goes during a count, and by what no push lived to tell: so
+ * a door is not kept shut by a count that is old. */
+static void count_again(struct intake *in, int64_t now)
+{
+	bool due = in->door_renew && now >= in->door_renew;
+
+	if (in->census >= 0 || (!due && !in->spool->uncounted))
+		return;
+	census_begin(in);
+}
+
+/* What left during the count may have been seen before: rather too few than too many, which
+ * would keep its sender out. */
+static void census_take(struct intake *in)
+{
+	memset(&in->usage, 0, sizeof(in->usage));
+	usage_take(&in->usage, buf_view(&in->census_text));
+	for (size_t i = 0; i < in->gone.users; i++) {
+		const struct usage_user *u = &in->gone.user[i];
+
+		for (int64_t n = u->messages; n > 0; n--)
+			usage_add(&in->usage, u->uid, n == 1 ? u->octets : 0, -1);
+	}
 }
 
 static void census_end(struct intake *in, bool whole)
@@ -71,7 +101,7 @@ static void census_end(struct intake *in, bool whole)
 	while (waitpid(in->census_pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (whole && status == 0) {
-		usage_take(&in->usage, buf_view(&in->census_text));
+		census_take(in);
 		in->changed = true;
 		log_line(LOG_LEVEL_DEBUG, "counted messages=%lld octets=%lld",
 		         (long long)in->usage.messages, (long long)in->usage.octets);
@@ -96,6 +126,8 @@ void intake_census(struct intake *in)
 void intake_count(struct intake *in, uid_t uid, int64_t octets, int sign)
 {
 	usage_add(&in->usage, uid, octets, sign);
+	if (in->census >= 0 && sign < 0)
+		usage_add(&in->gone, uid, octets, 1);
 	in->changed = true;
 	if (sign > 0 || !in->kept)
 		return;
@@ -113,11 +145,13 @@ static bool over(int64_t value, int64_t limit, bool shut)
 	return limit > 0 && value >= (shut ? limit - limit / 10 : limit);
 }
 
-static bool all_refused(const struct intake *in, bool shut, struct buf *words)
+/* more: messages that are about to be added. */
+static bool all_refused(const struct intake *in, bool shut, int64_t more,
+                        struct buf *words)
 {
 	const struct conf *c = in->conf;
 
-	if (over(in->usage.messages, c->max_messages, shut)) {
+	if (over(in->usage.messages + more, c->max_messages, shut)) {
 		if (words)
 			buf_fmt(words, "%lld messages wait already (max-messages)",
 			        (long long)in->usage.messages);
@@ -132,22 +166,27 @@ static bool all_refused(const struct intake *in, bool shut, struct buf *words)
 	return false;
 }
 
-bool intake_may(const struct intake *in, uid_t uid, struct buf *ret_words)
+/* his, all: messages that are about to be added, of this uid and of all. */
+static bool may_more(const struct intake *in, uid_t uid, int64_t his, int64_t all,
+                     struct buf *ret_words)
 {
-	int64_t his;
-
 	/* Our own are the reports; root must be heard when something is wrong. */
 	if (uid == 0 || uid == geteuid())
 		return true;
-	if (all_refused(in, in->shut, ret_words))
+	if (all_refused(in, in->shut, all, ret_words))
 		return false;
-	his = usage_of(&in->usage, uid);
+	his += usage_of(&in->usage, uid);
 	if (!over(his, in->conf->max_per_user, false))
 		return true;
 	if (ret_words)
 		buf_fmt(ret_words, "%lld messages of yours wait already (max-per-user)",
 		        (long long)his);
 	return false;
+}
+
+bool intake_may(const struct intake *in, uid_t uid, struct buf *ret_words)
+{
+	return may_more(in, uid, 0, 0, ret_words);
 }
 
 static bool disk_floors(const struct intake *in, struct door *d, int64_t *ret_free,
@@ -203,11 +242,12 @@ void intake_door(struct intake *in, int64_t now)
 	struct door d = { .size = in->conf->max_message_size };
 	bool was_shut = in->shut;
 
+	count_again(in, now);
 	if (!in->changed && (in->door_renew == 0 || now < in->door_renew))
 		return;
 	in->changed = false;
 	disk_floors(in, &d, &left, &inodes);
-	in->shut = all_refused(in, in->shut, &why);
+	in->shut = all_refused(in, in->shut, 0, &why);
 	if (in->shut) {
 		d.shut_until = now + DOOR_SHUT;
 		d.shut_words = buf_view(&why);
@@ -258,10 +298,33 @@ static void junk(void *arg, const char *name, uid_t uid, const char *why)
 	         (unsigned)uid, why);
 }
 
+/* A flood is cleared in many calls; one alert tells of them. */
 static void cleared(void *arg, uid_t uid, unsigned names)
 {
-	(void)arg;
-	log_line(LOG_LEVEL_ALERT, "junk-cleared uid=%u names=%u", (unsigned)uid, names);
+	struct intake *in = arg;
+	int64_t soon = clock_ms() + CLEARED_AFTER_MS;
+	size_t i = 0;
+
+	while (i < in->cleareds && in->cleared[i].uid != uid)
+		i++;
+	if (i == CLEARED_USERS)
+		i--;
+	if (in->cleareds == 0 && in->tell_cleared < soon)
+		in->tell_cleared = soon;
+	if (i == in->cleareds)
+		in->cleared[in->cleareds++] = (struct cleared){ .uid = uid };
+	in->cleared[i].names += names;
+}
+
+static void tell_cleared(struct intake *in, int64_t now)
+{
+	if (in->cleareds == 0 || now < in->tell_cleared)
+		return;
+	for (size_t i = 0; i < in->cleareds; i++)
+		log_line(LOG_LEVEL_ALERT, "junk-cleared uid=%u names=%u",
+		         (unsigned)in->cleared[i].uid, in->cleared[i].names);
+	in->cleareds = 0;
+	in->tell_cleared = now + CLEARED_EVERY_MS;
 }
 
 static void who(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name)
@@ -270,13 +333,29 @@ static void who(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_nam
 	who_is(uid, ret_login, ret_name);
 }
 
+static void groups(void *arg, uid_t uid, struct buf *ret)
+{
+	(void)arg;
+	who_is_in(uid, ret);
+}
+
 static bool may(void *arg, uid_t uid)
 {
 	struct intake *in = arg;
-	bool yes = intake_may(in, uid, NULL);
+	size_t i = 0;
+	bool yes;
 
+	while (i < in->takens && in->taken[i].uid != uid)
+		i++;
+	yes = may_more(in, uid, i < in->takens ? in->taken[i].n : 0, in->taken_n, NULL);
 	in->kept |= !yes;
-	return yes;
+	if (!yes || in->taken_n == ADOPT_BATCH)
+		return yes;
+	if (i == in->takens)
+		in->taken[in->takens++] = (struct taking_of){ .uid = uid };
+	in->taken[i].n++;
+	in->taken_n++;
+	return true;
 }
 
 void intake_open(struct intake *in, struct spool *s, const struct conf *c)
@@ -288,6 +367,8 @@ void intake_open(struct intake *in, struct spool *s, const struct conf *c)
 
 void intake_close(struct intake *in)
 {
+	in->tell_cleared = 0;
+	tell_cleared(in, 0);
 	if (in->census >= 0)
 		census_end(in, false);
 }
@@ -303,6 +384,7 @@ void intake_poke(struct intake *in)
 	int64_t soon = clock_ms() + SCAN_EVERY_MS;
 
 	in->scan = true;
+	in->stopped = false;
 	/* Also after a full disk: what is new may be small enough. */
 	soon = soon > in->pace ? soon : in->pace;
 	if (in->scan_after > soon)
@@ -319,6 +401,7 @@ void intake_rescan(struct intake *in)
 bool intake_adopt(struct intake *in)
 {
 	const struct adopt_ops ops = { .who = who,
+		                       .groups = groups,
 		                       .adopted = adopted,
 		                       .may = may,
 		                       .junk = junk,
@@ -328,9 +411,11 @@ bool intake_adopt(struct intake *in)
 	bool more = false;
 	int n;
 
+	tell_cleared(in, now);
 	if (!in->scan || now < in->scan_after)
 		return false;
 	in->scan = false;
+	in->takens = in->taken_n = 0;
 	n = spool_adopt(in->spool, &ops, &more);
 	took = clock_ms() - now;
 	/* What many names cost is theirs who put them there: others get their share. */
@@ -339,6 +424,7 @@ bool intake_adopt(struct intake *in)
 	if (in->scan_after < in->pace)
 		in->scan_after = in->pace;
 	in->scan = more || n < 0;
+	in->stopped = n < 0;
 	if (n < 0 && now >= in->alert_after) {
 		in->alert_after = now + ADOPT_RETRY_MS;
 		log_line(LOG_LEVEL_ALERT, "adoption-stopped why=\"%s\" retry=%ds",
@@ -349,7 +435,11 @@ bool intake_adopt(struct intake *in)
 
 int64_t intake_next(const struct intake *in)
 {
-	return in->scan ? in->scan_after : -1;
+	int64_t tell = in->cleareds ? in->tell_cleared : -1;
+
+	if (!in->scan)
+		return tell;
+	return tell >= 0 && tell < in->scan_after ? tell : in->scan_after;
 }
 
 bool intake_awake(const struct intake *in)

@@ -10,7 +10,7 @@
 #include "spool/adopt.h"
 #include "spool/usage.h"
 
-enum { JUNK_REMEMBERED = 64 };
+enum { JUNK_REMEMBERED = 64, CLEARED_USERS = 8 };
 
 struct intake {
 	struct spool *spool;
@@ -20,11 +20,28 @@ struct intake {
 	int64_t scan_after;  /* not before */
 	int64_t pace;        /* nor before this, whoever pokes */
 	bool kept;           /* drops wait whose owners have enough in the queue */
+	bool stopped;        /* the last scan could not take in what there is */
 	int64_t alert_after; /* about a full disk */
 	uint64_t junk[JUNK_REMEMBERED];
 	unsigned junk_n;
+	/* Names of junk that were cleared and not yet told of; of more users than there are
+	 * places the last one gets them all. */
+	struct cleared {
+		uid_t uid;
+		unsigned names;
+	} cleared[CLEARED_USERS];
+	size_t cleareds;
+	int64_t tell_cleared; /* when to tell, and not before */
+	/* Drops that this call of spool_adopt() takes: not yet in usage. */
+	struct taking_of {
+		uid_t uid;
+		unsigned n;
+	} taken[ADOPT_BATCH];
+	size_t takens;
+	unsigned taken_n;
 	struct usage usage;
-	int census; /* a child counts what waits: its pipe, or -1 */
+	int census;        /* a child counts what waits: its pipe, or -1 */
+	struct usage gone; /* what left meanwhile */
 	pid_t census_pid;
 	struct buf census_text;
 	bool shut;          /* for all but root */
@@ -47,7 +64,7 @@ void intake_rescan(struct intake *in);
 bool intake_adopt(struct intake *in);
 /* Writes the door when it has to be another one. */
 void intake_door(struct intake *in, int64_t now);
-/* Monotonic milliseconds of the next scan, or -1. */
+/* Monotonic milliseconds when intake_adopt() has something to do, or -1. */
 int64_t intake_next(const struct intake *in);
 /* Is a scan about to begin? Then there is nothing to learn from the FIFO. */
 bool intake_awake(const struct intake *in);

@@ -90,12 +90,17 @@ static int conf_read(const struct daemon *d, struct conf *ret, struct buf *ret_p
 /* It is in force now. Takes both over. */
 static void conf_take(struct daemon *d, struct conf *fresh, struct buf *packed)
 {
+	struct strv groups = { .n = 0 };
+
 	conf_free(&d->conf);
 	d->conf = *fresh;
 	buf_free(&d->packed);
 	d->packed = *packed;
 	*packed = (struct buf)BUF_INIT;
 	d->sched.packed = buf_view(&d->packed);
+	conf_groups(&d->conf, &groups);
+	who_ask_groups(&groups);
+	strv_free(&groups);
 	log_open("mailchuted", !d->to_stderr && strcmp(d->conf.log_to, "syslog") == 0,
 	         d->debug);
 }
@@ -150,6 +155,12 @@ static void desk_who(void *arg, uid_t uid, struct buf *ret_login, struct buf *re
 	who_is(uid, ret_login, ret_name);
 }
 
+static void desk_groups(void *arg, uid_t uid, struct buf *ret)
+{
+	(void)arg;
+	who_is_in(uid, ret);
+}
+
 static bool desk_may(void *arg, uid_t uid, int64_t *ret_max, struct buf *ret_words)
 {
 	struct daemon *d = arg;
@@ -191,24 +202,35 @@ static bool desk_flush(void *arg, uid_t uid, struct str route, struct buf *ret_w
 	return true;
 }
 
-static bool desk_in_hand(void *arg, const struct id *id, enum verb v)
+static bool desk_in_hand(void *arg, const struct id *id, enum verb v, uid_t by)
 {
 	struct daemon *d = arg;
 
-	return routes_in_hand(&d->routes, id, v);
+	return routes_in_hand(&d->routes, id, v, by);
+}
+
+static bool desk_settle(void *arg)
+{
+	struct daemon *d = arg;
+
+	return journals_replay(&d->spool, clock_real(), routes_journal, &d->routes);
 }
 
 /* Those who flush wait until everything that could be tried was tried. */
 static void answer_flush(struct daemon *d)
 {
-	_cleanup_buf_ struct buf words = BUF_INIT;
+	_cleanup_buf_ struct buf words = BUF_INIT, others = BUF_INIT;
 
-	if (!d->desk || !desk_flushing(d->desk) || d->intake.scan ||
-	    !routes_quiet(&d->routes))
+	if (!d->desk || !desk_flushing(d->desk) ||
+	    (d->intake.scan && !d->intake.stopped) || !routes_quiet(&d->routes))
 		return;
 	buf_fmt(&words, "%lu done with", routes_removed_ever(&d->routes) - d->flush_from);
-	routes_words(&d->routes, &words);
-	desk_answer(d->desk, buf_view(&words));
+	if (d->intake.stopped)
+		buf_z(&words, "; what was dropped cannot be taken in at present");
+	buf_str(&others, buf_view(&words));
+	routes_words(&d->routes, true, &words);
+	routes_words(&d->routes, false, &others);
+	desk_answer(d->desk, buf_view(&words), buf_view(&others));
 }
 
 /* Events */
@@ -457,10 +479,12 @@ static int spool_begin(struct daemon *d)
 static void open_desk(struct daemon *d)
 {
 	static const struct desk_ops model = { .who = desk_who,
+		                               .groups = desk_groups,
 		                               .may = desk_may,
 		                               .submitted = desk_submitted,
 		                               .flush = desk_flush,
 		                               .verbs = { .in_hand = desk_in_hand,
+		                                          .settle = desk_settle,
 		                                          .news = on_news,
 		                                          .gone = on_gone,
 		                                          .back = on_back } };

@@ -201,6 +201,7 @@ static void rearrange(struct routes *rs, const struct conf *c, struct route **v,
 			continue;
 		v[i] = by_any_name(rs, str_z(c->smarthost[i].name));
 		v[i]->gone = false;
+		v[i]->stopping &= v[i]->pid != 0; /* it left, and nothing ended since */
 		route_reload(v[i], &c->smarthost[i], now);
 	}
 	for (size_t k = 0; k < rs->n; k++) {
@@ -415,18 +416,18 @@ bool routes_quiet(struct routes *rs)
 	return quiet;
 }
 
-void routes_words(const struct routes *rs, struct buf *b)
+void routes_words(const struct routes *rs, bool admin, struct buf *b)
 {
 	for (size_t i = 0; i < rs->live; i++)
-		route_words(rs->v[i], b);
+		route_words(rs->v[i], admin, b);
 }
 
-bool routes_in_hand(struct routes *rs, const struct id *id, enum verb v)
+bool routes_in_hand(struct routes *rs, const struct id *id, enum verb v, uid_t by)
 {
 	struct route *r;
 
 	EACH(rs, r)
-	if (route_in_hand(r, id, v))
+	if (route_in_hand(r, id, v, by))
 		return true;
 	return false;
 }

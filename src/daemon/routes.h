@@ -56,13 +56,13 @@ unsigned long routes_removed_ever(const struct routes *rs);
  * leave. For flush. */
 bool routes_quiet(struct routes *rs);
 /* One clause about each route that is down: "isp: connect: connection refused". */
-void routes_words(const struct routes *rs, struct buf *b);
+void routes_words(const struct routes *rs, bool admin, struct buf *b);
 /* For struct sched: the route called name, or the default one. */
 struct route *routes_placed(void *routes, struct str name);
 /* The same: is this the journal of a push at work? */
 bool routes_journal(void *routes, const struct id *journal);
 /* A message in a push's hand: remembers what is to be done with it (see verbs.h). */
-bool routes_in_hand(struct routes *rs, const struct id *id, enum verb v);
+bool routes_in_hand(struct routes *rs, const struct id *id, enum verb v, uid_t by);
 void routes_state_print(const struct routes *rs, struct buf *b);
 void routes_state_take(struct routes *rs, struct str line, int64_t now);
 

@@ -18,6 +18,8 @@ enum {
 	BACKOFF_LOGIN_MAX = 3600,
 	POKE_EVERY = 60,
 	REAP_WAIT_MS = 2000,
+	PACKETS_AT_ONCE =
+	    32,          /* then others have their turn: a push may talk without end */
 	CRASHES_MAX = 3, /* of push with one and the same message: it goes to bad/ */
 };
 
@@ -103,6 +105,7 @@ static void job_settled(struct route *r, const struct sched *s, struct job *j,
 {
 	struct id id = j->place.id;
 	enum verb wish = j->left ? VERB_NONE : j->wish;
+	uid_t by = j->wish_by;
 	_cleanup_buf_ struct buf words = BUF_INIT;
 	const struct verb_ops ops = { .gone = NULL };
 
@@ -115,7 +118,7 @@ static void job_settled(struct route *r, const struct sched *s, struct job *j,
 		s->count(s->arg, j->uid, j->size, -1);
 	job_clear(j);
 	if (wish)
-		verb_do(s->spool, &ops, wish, 0, &id, &words);
+		verb_do(s->spool, &ops, wish, by, &id, &words);
 	r->in_hand--;
 	r->settled++;
 	r->crashes = 0;
@@ -269,8 +272,10 @@ static void jobs_given_up(struct route *r, const struct sched *s)
 		struct job *j = &r->job[i];
 		_cleanup_buf_ struct buf words = BUF_INIT;
 
-		if (j->used && j->wish)
-			verb_do(s->spool, &ops, j->wish, 0, &j->place.id, &words);
+		/* What a journal still has to say of it would not find it elsewhere. */
+		if (j->used && j->wish && !(j->no_room && j->wish == VERB_HOLD))
+			verb_do(s->spool, &ops, j->wish, j->wish_by, &j->place.id,
+			        &words);
 		if (j->used && j->wish == VERB_DELETE && s->count)
 			s->count(s->arg, j->uid, j->size, -1);
 		job_clear(j);
@@ -300,7 +305,9 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 		log_line(LOG_LEVEL_ALERT,
 		         "bad id=%s why=\"push died of it %u times, signal %d\"",
 		         only->place.id.c, r->crashes, WTERMSIG(status));
-		queue_put_aside(&r->queue, &only->place, s->spool->bad);
+		if (queue_put_aside(&r->queue, &only->place, s->spool->bad) == 0 &&
+		    s->count)
+			s->count(s->arg, only->uid, only->size, -1);
 		r->crashes = 0;
 	}
 	if (journal_apply(s->spool, &r->journal, now))
@@ -340,7 +347,7 @@ void route_hear(struct route *r, const struct sched *s, int64_t now)
 	int fds[JOB_FDS_MAX];
 	bool reset = false;
 
-	for (;;) {
+	for (int i = 0; i < PACKETS_AT_ONCE; i++) {
 		ssize_t n = job_recv(r->sock, &packet, fds);
 
 		/* A push that died with jobs unread shows as a reset, once, in front of
@@ -351,13 +358,14 @@ void route_hear(struct route *r, const struct sched *s, int64_t now)
 		}
 		if (n == -EAGAIN)
 			return;
-		if (n <= 0)
-			break;
+		if (n <= 0) {
+			run_ended(r, s, now);
+			return;
+		}
 		hear_packet(r, s, buf_view(&packet), &fds[0], now);
-		for (size_t i = 0; i < JOB_FDS_MAX; i++)
-			cleanup_fd(&fds[i]);
+		for (size_t k = 0; k < JOB_FDS_MAX; k++)
+			cleanup_fd(&fds[k]);
 	}
-	run_ended(r, s, now);
 }
 
 /* Gives one message to push. False: push cannot take more now. */
@@ -461,7 +469,8 @@ void route_news(struct route *r)
 {
 	if (r->state != ROUTE_DOWN)
 		queue_news(&r->queue);
-	else if (met_message(r) && r->next_try > r->last_try + POKE_EVERY)
+	else if (met_message(r) && !r->breaker.open &&
+	         r->next_try > r->last_try + POKE_EVERY)
 		r->next_try = r->last_try + POKE_EVERY;
 }
 
@@ -514,7 +523,7 @@ bool route_is_quiet(const struct route *r)
 	return r->in_hand == 0 && r->idle && !r->more;
 }
 
-void route_words(const struct route *r, struct buf *b)
+void route_words(const struct route *r, bool admin, struct buf *b)
 {
 	struct str rest = buf_view(&r->why), stage = STR(""), code = STR("");
 
@@ -524,19 +533,27 @@ void route_words(const struct route *r, struct buf *b)
 	str_cut(&rest, ' ', &code);
 	buf_fmt(b, "; %s: ", r->queue.route);
 	buf_str(b, stage);
-	buf_z(b, ": ");
-	buf_str(b, rest.p ? rest : STR(""));
+	if (admin) {
+		buf_z(b, ": ");
+		buf_str(b, rest.p ? rest : STR(""));
+	} else if (code.n && !str_eq(code, STR("0"))) {
+		buf_c(b, ' ');
+		buf_str(b, code);
+	}
 }
 
-bool route_in_hand(struct route *r, const struct id *id, enum verb v)
+bool route_in_hand(struct route *r, const struct id *id, enum verb v, uid_t by)
 {
 	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
 		struct job *j = &r->job[i];
 
 		if (!j->used || id_cmp(&j->place.id, id) != 0)
 			continue;
+		j->wish_by = by;
 		if (v == VERB_HOLD || v == VERB_DELETE)
 			j->wish = v;
+		else if (v == VERB_RELEASE)
+			j->wish = VERB_NONE;
 		return true;
 	}
 	return false;

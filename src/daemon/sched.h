@@ -28,6 +28,7 @@ struct job {
 	bool plan;          /* lines begin a new note */
 	bool left;          /* settled: it is not in the queue any more */
 	enum verb wish;     /* to be done with it when it comes back */
+	uid_t wish_by;      /* who asked for that */
 	unsigned parts;     /* prepared, not yet published (notefile.h) */
 	bool no_parts;      /* one of them failed */
 	const char *target; /* router: the route it goes to */
@@ -86,7 +87,7 @@ void route_close(struct route *r);
 /* Hands out what is due, starting push where there is need. Call after anything changed.
  */
 void route_work(struct route *r, const struct sched *s, int64_t now);
-/* Reads everything push has said, until it would block; handles its end. */
+/* Reads what push has said, for a while or until it would block; handles its end. */
 void route_hear(struct route *r, const struct sched *s, int64_t now);
 /* New messages are in queue/new. */
 void route_news(struct route *r);
@@ -102,10 +103,12 @@ int64_t route_next(struct route *r, int64_t now);
 void route_due(struct route *r);
 /* Has everything been tried that can be tried now? (Its push may linger.) */
 bool route_is_quiet(const struct route *r);
-/* Appends a clause when it is down: "; isp: connect: connection refused". */
-void route_words(const struct route *r, struct buf *b);
-/* Is this message in its push's hand? Then v is remembered (retry is not). */
-bool route_in_hand(struct route *r, const struct id *id, enum verb v);
+/* Appends a clause when it is down: "; isp: connect: connection refused". The host's words
+ * may name the account: others than administrators get the stage and the code. */
+void route_words(const struct route *r, bool admin, struct buf *b);
+/* Is this message in its push's hand? Then v, which by asks for, is remembered (retry is
+ * not; release makes it forgotten). */
+bool route_in_hand(struct route *r, const struct id *id, enum verb v, uid_t by);
 /* The route's line of the state file; and taking it back. */
 void route_state_print(const struct route *r, struct buf *b);
 void route_state_take(struct route *r, struct str line, int64_t now);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "daemon/apply.h"
 #include "spool/journal.h"
+#include "spool/notefile.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -58,12 +59,18 @@ static int secret_send(const struct route *r)
 
 /* What the breaker knows, for push to judge refusals by; and since when the host is down. A
  * machine without a battery begins in 1970: that is not since when. */
+enum { UNTRIED = 3600 }; /* seconds without a try that do not count as down */
 static int known_send(struct route *r)
 {
 	int64_t now = clock_real();
 	char text[96];
 
 	if (r->down_since < CLOCK_SANE && now >= CLOCK_SANE)
+		r->down_since = now;
+	/* Nobody tried: the machine slept or was off, or its clock jumped. */
+	if (r->step && now - r->next_try > UNTRIED)
+		r->down_since += now - r->next_try;
+	if (r->down_since > now)
 		r->down_since = now;
 	snprintf(text, sizeof(text), "known %lld %d %lld\n",
 	         (long long)r->breaker.accepted, r->breaker.open,
@@ -95,11 +102,15 @@ static int push_spawn(struct route *r, const struct sched *s, int journal, int c
 int push_start(struct route *r, const struct sched *s)
 {
 	_cleanup_fd_ int journal = -1, conf = -1;
+	bool late = s->spool->unpublished;
 	int e = 0;
 
 	/* What an earlier push said and a full disk did not let become true. */
-	if (!journals_replay(s->spool, clock_real(), s->at_work, s->routes))
+	if (!journals_replay(s->spool, clock_real(), s->at_work, s->routes) ||
+	    !derived_again(s->spool))
 		return -ENOSPC;
+	if (late && s->news)
+		s->news(s->arg);
 	r->journal = spool_new_id(s->spool);
 	r->stopping = false;
 	journal = journal_create(s->spool, &r->journal, r->queue.route);

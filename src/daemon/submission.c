@@ -11,11 +11,11 @@
 enum { COPY_BLOCK = 65536 };
 
 int submission_begin(struct spool *s, struct submission *sub, uid_t uid, struct str login,
-                     struct str name)
+                     struct str name, struct str groups)
 {
 	int fd;
 
-	envelope_print_attested(&sub->head, uid, login, name, clock_real());
+	envelope_print_submitter(&sub->head, uid, login, name, groups, clock_real());
 	sub->id = spool_new_id(s);
 	fd = spool_file_begin(s->new, &sub->id);
 	if (fd < 0)

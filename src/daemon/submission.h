@@ -24,7 +24,7 @@ struct submission {
 
 /* Makes the file; its offset is behind the attested lines. 0 or -errno. */
 int submission_begin(struct spool *s, struct submission *sub, uid_t uid, struct str login,
-                     struct str name);
+                     struct str name, struct str groups);
 /* Makes it a message: durable on 0, *ret_size octets of the file. On -errno nothing is left;
  * -EFBIG: more than max; -EBADMSG: nothing behind our lines. A file that serve still has open
  * is copied first, so it had better close it. */

@@ -164,6 +164,18 @@ static int later(enum verb v, uid_t asks, const struct id *id, struct buf *ret)
 	return EX_OK;
 }
 
+/* Appends a line of a letter and the time. A message without a note has no plan yet, and
+ * nothing that must be remembered. */
+static int note_mark(struct spool *s, const struct id *id, char letter)
+{
+	char line[32];
+	int e;
+
+	snprintf(line, sizeof(line), "%c %lld\n", letter, (long long)clock_real());
+	e = note_append(s, id, str_z(line));
+	return e == -ENOENT ? 0 : e;
+}
+
 static int do_hold(struct spool *s, uid_t asks, const struct found *f, struct buf *ret)
 {
 	struct queue q;
@@ -191,6 +203,10 @@ static int do_release(struct spool *s, const struct verb_ops *ops, uid_t asks,
 	if (f->where == IN_QUEUE)
 		return say(ret, EX_OK, "is not held");
 	e = aside_release(s, f->where == IN_HOLD ? s->hold : s->bad, &f->place.id);
+	if (e < 0)
+		return failed(ret, "release", &f->place.id, e);
+	/* What brought it there must not bring it back before it was tried. */
+	e = f->where == IN_BAD ? note_mark(s, &f->place.id, 'u') : 0;
 	if (e < 0)
 		return failed(ret, "release", &f->place.id, e);
 	log_line(LOG_LEVEL_INFO, "released id=%s by=%u", f->place.id.c, (unsigned)asks);
@@ -225,17 +241,6 @@ static int do_delete(struct spool *s, const struct verb_ops *ops, uid_t asks,
 	return say(ret, EX_OK, "is deleted");
 }
 
-/* A message without a note has no plan yet: it is composed at its next try anyway. */
-static int ask_compose(struct spool *s, const struct id *id)
-{
-	char line[32];
-	int e;
-
-	snprintf(line, sizeof(line), "c %lld\n", (long long)clock_real());
-	e = note_append(s, id, str_z(line));
-	return e == -ENOENT ? 0 : e;
-}
-
 static int do_retry(struct spool *s, const struct verb_ops *ops, enum verb v, uid_t asks,
                     const struct found *f, struct buf *ret)
 {
@@ -247,7 +252,7 @@ static int do_retry(struct spool *s, const struct verb_ops *ops, enum verb v, ui
 	if (f->where == IN_BAD)
 		return say(ret, EX_TEMPFAIL,
 		           "is in bad/, because it could not be sent: release it first");
-	e = v == VERB_RECOMPOSE ? ask_compose(s, &f->place.id) : 0;
+	e = v == VERB_RECOMPOSE ? note_mark(s, &f->place.id, 'c') : 0;
 	if (e < 0)
 		return failed(ret, "recompose", &f->place.id, e);
 	e = open_queue(&q, s, f);
@@ -268,8 +273,14 @@ int verb_do(struct spool *s, const struct verb_ops *ops, enum verb v, uid_t asks
             const struct id *id, struct buf *ret)
 {
 	struct found f;
-	int e = find(s, id, asks, &f);
+	int e;
 
+	/* Removing it makes room. */
+	if (v != VERB_DELETE && ops->settle && !ops->settle(ops->arg))
+		return say(ret, EX_TEMPFAIL,
+		           "the disk is full: what came of the last tries cannot "
+		           "be noted, so nothing is moved");
+	e = find(s, id, asks, &f);
 	f.place.id = *id;
 	if (e < 0)
 		return failed(ret, "find", id, e);
@@ -277,7 +288,7 @@ int verb_do(struct spool *s, const struct verb_ops *ops, enum verb v, uid_t asks
 		return say(ret, EX_NOINPUT, "no such message");
 	if (f.where == NOT_TAKEN)
 		return say(ret, EX_TEMPFAIL, "has not been taken into the queue yet");
-	if (f.where == IN_QUEUE && ops->in_hand && ops->in_hand(ops->arg, id, v))
+	if (f.where == IN_QUEUE && ops->in_hand && ops->in_hand(ops->arg, id, v, asks))
 		return later(v, asks, id, ret);
 	switch (v) {
 	case VERB_HOLD:

@@ -12,9 +12,12 @@ enum verb { VERB_NONE, VERB_HOLD, VERB_RELEASE, VERB_DELETE, VERB_RETRY, VERB_RE
 
 struct verb_ops {
 	/* Is this message in a push's hand? Then v is remembered for when it comes back
-	 * undelivered (retry: nothing is); a later one takes its place, so release undoes
-	 * a hold. NULL: nobody is at work. */
-	bool (*in_hand)(void *arg, const struct id *id, enum verb v);
+	 * undelivered, and who asked for it (retry: nothing is); a later one takes its
+	 * place, so release undoes a hold. NULL: nobody is at work. */
+	bool (*in_hand)(void *arg, const struct id *id, enum verb v, uid_t by);
+	/* What pushes that have left said becomes true: it names the places where messages
+	 * are now. False: there is no room. May be NULL. */
+	bool (*settle)(void *arg);
 	/* queue/new has something new. May be NULL. */
 	void (*news)(void *arg);
 	/* A message of uid and its octets are gone from the queue. May be NULL. */

@@ -1,7 +1,7 @@
 #include "inject/sm_socket.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
@@ -12,6 +12,7 @@ enum {
 	AGAIN_MS = 100, /* between two tries while mailchuted's backlog is full */
 	READ_BLOCK = 16384,
 	CODE_DIGITS = 3,
+	ABOVE_STDIO = 3,
 };
 
 /* Waits for the socket (events 0: only for stop_fd, for ms). 0, what there is in ret (0: the
@@ -91,6 +92,21 @@ static int connect_to(const struct sm_socket *s, const struct sockaddr_un *a)
 	}
 }
 
+/* A caller may have closed 0, 1 or 2: a list for standard output must not go to the socket. */
+static int make_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), up, e;
+
+	if (fd < 0)
+		return -errno;
+	if (fd >= ABOVE_STDIO)
+		return fd;
+	up = fcntl(fd, F_DUPFD_CLOEXEC, ABOVE_STDIO);
+	e = errno;
+	close(fd);
+	return up < 0 ? -e : up;
+}
+
 int sm_socket_open(struct sm_socket *s, const char *spool)
 {
 	struct sockaddr_un a;
@@ -100,9 +116,10 @@ int sm_socket_open(struct sm_socket *s, const char *spool)
 		e = check_owner(spool);
 	if (e < 0)
 		return e;
-	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->fd < 0)
-		return -errno;
+	e = make_socket();
+	if (e < 0)
+		return e;
+	s->fd = e;
 	e = connect_to(s, &a);
 	if (e < 0)
 		sm_socket_close(s);
@@ -212,6 +229,23 @@ int sm_answer_code(const struct sm_answer *a, struct str *ret_words)
 	return (int)v;
 }
 
+int sm_answer_write(int out, struct str text)
+{
+	struct pollfd p = { .fd = out, .events = POLLOUT };
+
+	while (text.n) {
+		ssize_t w = write(out, text.p, text.n);
+
+		if (w >= 0)
+			text = str_from(text, (size_t)w);
+		else if (errno == EAGAIN)
+			(void)poll(&p, 1, -1);
+		else if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
 int sm_socket_answer(struct sm_socket *s, int out, struct sm_answer *ret)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT;
@@ -239,7 +273,7 @@ int sm_socket_answer(struct sm_socket *s, int out, struct sm_answer *ret)
 		buf_reset(&text);
 		done = sm_answer_feed(ret, (struct str){ block, (size_t)r }, &text);
 		if (out >= 0)
-			ret->output = io_write(out, text.p, text.n);
+			ret->output = sm_answer_write(out, buf_view(&text));
 		if (ret->output < 0)
 			return -EIO;
 	}

@@ -60,6 +60,9 @@ bool sm_answer_feed(struct sm_answer *a, struct str in, struct buf *out);
 /* The last line's code: 0 or one of sysexits(3); -EBADMSG when it is none (then there are no
  * words). ret_words is borrowed, and may hold any bytes but LF. */
 int sm_answer_code(const struct sm_answer *a, struct str *ret_words);
+/* Writes all of text, also to a descriptor that somebody else made non-blocking (a terminal's
+ * other users, a parent): then it waits for as long as that takes. 0 or -errno. */
+int sm_answer_write(int out, struct str text);
 /* Reads an answer; its text lines go to the descriptor out as they come (-1: nowhere). 0:
  * it is complete. -ECONNRESET: the connection ended before; -ETIMEDOUT; -ECANCELED; -EIO: see
  * ret->output; or another -errno. */

@@ -3,7 +3,8 @@
 /* Tokens of RFC 5322 3.2; blanks lie between them and are never one. */
 enum token {
 	TOKEN_END,
-	TOKEN_ATOM,    /* also with backslash pairs, which RFC 821 had outside quotes */
+	TOKEN_ATOM, /* also with backslash pairs, which RFC 821 had outside quotes; or an
+	                * encoded word (RFC 2047), whatever marks it holds */
 	TOKEN_QUOTED,  /* with its quotes */
 	TOKEN_LITERAL, /* with its brackets */
 	TOKEN_COMMENT, /* with its parentheses, nested ones inside */
@@ -11,15 +12,34 @@ enum token {
 	TOKEN_BROKEN,  /* unclosed quotes or comment, or too deep: all the rest */
 };
 
+enum { ENCODED_MAX = 200 }; /* octets of an encoded word; RFC 2047 has 75 */
+
 struct cursor {
 	struct str rest;
 	enum token kind;
 	struct str text;
 };
 
+/* What ends an atom: marks and blanks. A table, as every byte of a list is looked up. */
+enum { CLASS_MARK = 1, CLASS_BLANK = 2 };
+
+static const unsigned char classes[256] = {
+	[' '] = CLASS_BLANK,  ['\t'] = CLASS_BLANK, ['\r'] = CLASS_BLANK,
+	['\n'] = CLASS_BLANK, ['('] = CLASS_MARK,   [')'] = CLASS_MARK,
+	['<'] = CLASS_MARK,   ['>'] = CLASS_MARK,   ['['] = CLASS_MARK,
+	[']'] = CLASS_MARK,   [':'] = CLASS_MARK,   [';'] = CLASS_MARK,
+	['@'] = CLASS_MARK,   [','] = CLASS_MARK,   ['.'] = CLASS_MARK,
+	['"'] = CLASS_MARK,
+};
+
+static unsigned class_of(char c)
+{
+	return classes[(unsigned char)c];
+}
+
 static bool is_mark(char c)
 {
-	return c != '\0' && strchr("()<>[]:;@,.\"", c) != NULL;
+	return class_of(c) == CLASS_MARK;
 }
 
 /* Length of the quoted string that s begins with; 0: unclosed. */
@@ -57,16 +77,44 @@ static size_t literal_length(struct str s, bool *ret_ok)
 	size_t i = 1;
 
 	while (i < s.n && s.p[i] != '\0' && !strchr("[],<>@()\";", s.p[i]))
-		i++;
+		i += s.p[i] == '\\' && i + 1 < s.n ? 2 : 1; /* obs-dtext */
 	*ret_ok = i < s.n && s.p[i] == ']';
 	return *ret_ok ? i + 1 : i;
+}
+
+/* Length of the encoded word that s begins with, up to a blank, a mark or the end; 0: it is
+ * none. In a phrase it must not hold marks (RFC 2047 5 (3)), but in real mail it does. One
+ * with @ is none, so that no address that is put somewhere makes its neighbours one. */
+static size_t encoded_length(struct str s)
+{
+	size_t i = 2, parts = 0;
+
+	s = str_head(s, ENCODED_MAX);
+	if (s.n < 2 || s.p[0] != '=' || s.p[1] != '?')
+		return 0;
+	for (; i + 1 < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c <= 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '@')
+			return 0;
+		if (parts == 2 && c == '?') {
+			if (s.p[i + 1] != '=')
+				return 0;
+			i += 2;
+			return i == s.n || is_mark(s.p[i]) || ascii_space(s.p[i]) ? i : 0;
+		}
+		if (parts < 2 && (c == '?' || is_mark((char)c)) && (c != '?' || i == 2))
+			return 0;
+		parts += c == '?';
+	}
+	return 0;
 }
 
 static size_t atom_length(struct str s)
 {
 	size_t i = 0;
 
-	while (i < s.n && !is_mark(s.p[i]) && !ascii_space(s.p[i]))
+	while (i < s.n && !class_of(s.p[i]))
 		i += s.p[i] == '\\' && i + 1 < s.n ? 2 : 1;
 	return i;
 }
@@ -77,8 +125,10 @@ static void token_next(struct cursor *c)
 	size_t n = 1;
 	bool ok;
 
-	while (s.n && ascii_space(s.p[0]))
-		s = str_from(s, 1);
+	while (s.n && class_of(s.p[0]) == CLASS_BLANK) {
+		s.p++;
+		s.n--;
+	}
 	if (s.n == 0) {
 		n = 0;
 		c->kind = TOKEN_END;
@@ -94,7 +144,9 @@ static void token_next(struct cursor *c)
 	} else if (is_mark(s.p[0])) {
 		c->kind = TOKEN_MARK;
 	} else {
-		n = atom_length(s);
+		n = s.p[0] == '=' ? encoded_length(s) : 0;
+		if (n == 0)
+			n = atom_length(s);
 		c->kind = TOKEN_ATOM;
 	}
 	if (c->kind == TOKEN_BROKEN)
@@ -185,39 +237,54 @@ static bool route_skip(struct cursor *c)
 	return true;
 }
 
-/* Takes what follows "<", the ">" included. False: no address; the cursor then stands on
- * the token that was wrong, which may be a comma. */
-static bool angle_take(struct cursor *c, struct addr *ret)
+enum angle { ANGLE_OK, ANGLE_OPEN, ANGLE_BAD };
+
+/* Takes what follows "<", the ">" included. ANGLE_BAD: no address; the cursor then stands
+ * on the token that was wrong, which may be a comma. ANGLE_OPEN: an address, but a comma or
+ * the end, on which the cursor stands, instead of ">". */
+static enum angle angle_take(struct cursor *c, struct addr *ret)
 {
 	struct spec spec = { .state = SPEC_START };
 	struct str span = STR_NONE;
 
 	ret->spec = str_head(c->rest, 0);
 	token_next(c);
-	while (c->kind == TOKEN_COMMENT)
-		token_next(c);
+	while (c->kind == TOKEN_COMMENT || token_is(c, ',')) {
+		struct cursor ahead = *c;
+
+		/* obs-domain-list may begin with empty members. */
+		token_next(&ahead);
+		if (token_is(c, ',') && !token_is(&ahead, ',') &&
+		    !token_is(&ahead, '@') && ahead.kind != TOKEN_COMMENT)
+			break;
+		if (token_is(c, ','))
+			span_add(&span, c->text);
+		*c = ahead;
+	}
 	if (token_is(c, '@')) {
-		span = c->text;
+		span_add(&span, c->text);
 		if (!route_skip(c))
-			return false;
+			return ANGLE_BAD;
 	}
 	for (; !token_is(c, '>'); token_next(c)) {
 		if (c->kind == TOKEN_COMMENT)
 			continue;
+		if (token_ends_member(c) && spec_done(&spec) && spec.domain.p)
+			break;
 		if (token_ends_member(c) || c->kind == TOKEN_BROKEN)
-			return false;
+			return ANGLE_BAD;
 		spec_take(&spec, c);
 		if (spec.state == SPEC_BAD)
-			return false;
+			return ANGLE_BAD;
 		span_add(&span, c->text);
 	}
 	if (span.p && !spec_done(&spec))
-		return false;
+		return ANGLE_BAD;
 	if (span.p)
 		ret->spec = span;
 	ret->local = spec.local;
 	ret->domain = spec.domain;
-	return true;
+	return token_is(c, '>') ? ANGLE_OK : ANGLE_OPEN;
 }
 
 enum member { MEMBER_NONE, MEMBER_ADDR, MEMBER_BAD };
@@ -265,10 +332,15 @@ static enum member member_take(struct cursor *c, struct addr *a)
 		} else if (a->angled) {
 			return MEMBER_BAD;
 		} else if (token_is(c, '<')) {
-			if (!angle_take(c, a))
+			enum angle angle = angle_take(c, a);
+
+			if (angle == ANGLE_BAD)
 				return MEMBER_BAD;
 			a->angled = true;
-			span_add(&a->whole, c->text);
+			a->open = angle == ANGLE_OPEN;
+			span_add(&a->whole, a->open ? a->spec : c->text);
+			if (a->open)
+				return MEMBER_ADDR;
 		} else {
 			span_add(&a->phrase, c->text);
 			spec_take(&bare, c);
@@ -294,6 +366,7 @@ bool addr_list_next(struct addr_list *l, struct addr *ret)
 				token_next(&c);
 		}
 		l->rest = c.rest;
+		l->bad = l->bad || a.open;
 		if (m == MEMBER_ADDR) {
 			*ret = a;
 			return true;
@@ -419,11 +492,16 @@ static size_t local_length(struct str a)
 
 static bool domain_ok(struct str d)
 {
+	bool literal = d.n > 2 && d.p[0] == '[' && d.p[d.n - 1] == ']';
+
+	if (literal)
+		d = str_head(str_from(d, 1), d.n - 2);
 	for (size_t i = 0; i < d.n; i++) {
 		char c = d.p[i], l = ascii_lower(c);
 
 		if (!(l >= 'a' && l <= 'z') && !(c >= '0' && c <= '9') &&
-		    (unsigned char)c < 0x80 && (c == '\0' || !strchr("-._:[]", c)))
+		    (unsigned char)c < 0x80 && c != '-' && c != '.' && c != '_' &&
+		    !(c == ':' && literal))
 			return false;
 	}
 	return d.n > 0;
@@ -447,7 +525,7 @@ bool addr_envelope_ok(struct str a)
 			i++;
 		else if (a.p[i] == '"')
 			quoted = !quoted;
-		else if (!quoted && strchr(" <>,();\\", a.p[i]))
+		else if (!quoted && strchr(" <>,();\\@", a.p[i]))
 			return false;
 	}
 	return local == a.n || domain_ok(str_from(a, local + 1));

@@ -27,6 +27,8 @@ struct addr {
 	struct str whole;   /* the mailbox with name and comments: what stands between two
 	                     * commas, trimmed */
 	bool angled;        /* in angle brackets; "<>" gives an empty spec */
+	bool open;          /* "<" without ">": a comma or the end stands there; whole and
+	                     * spec end with the domain */
 };
 
 /* State of a walk over an address list (a header field's unfolded or folded body, or one
@@ -39,9 +41,10 @@ struct addr_list {
 /* Starts a walk. The text must outlive it. */
 void addr_list_start(struct addr_list *l, struct str text);
 /* Gives the next mailbox. Group names, empty members, comments, folding and commas in
- * quotes are understood (RFC 5322 3.4, 4.4). False at the end. Text that is no address
- * sets l->bad and is skipped up to the next comma outside quotes and comments. A ';' is
- * taken for a comma also outside groups. */
+ * quotes are understood (RFC 5322 3.4, 4.4; groups everywhere: RFC 6854), as are marks in
+ * the encoded words of a name. False at the end. Text that is no address sets l->bad and
+ * is skipped up to the next comma outside quotes and comments; an open address sets it
+ * too, but is given. A ';' is taken for a comma also outside groups. */
 bool addr_list_next(struct addr_list *l, struct addr *ret);
 
 /* Appends the address in its plain form "local@domain": without comments, folding, blanks
@@ -51,11 +54,11 @@ void addr_plain(struct buf *b, const struct addr *a);
 
 /* May these bytes stand in MAIL FROM:<...>, RCPT TO:<...>, a queue file's F or R line?
  * False for: empty, longer than ADDR_LENGTH_MAX, any byte < 0x20 or 0x7f, a blank or < or
- * > or , or ( ) ; or " outside a quoted string, an unclosed quoted string, an empty local
- * part, an empty domain after @, a backslash outside quotes, a domain with bytes outside
- * letters, digits, - . _ : [ ] and >= 0x80. A bare local part ("root") is fine. The one
- * place where these bytes are judged: used for arguments, headers, queue files and the
- * listener alike. */
+ * > or , or ( ) ; or " or a second @ outside a quoted string, an unclosed quoted string, an
+ * empty local part, an empty domain after @, a backslash outside quotes, a domain with bytes
+ * outside letters, digits, - . _ and >= 0x80 (in a literal, between its [ and ], also :).
+ * A bare local part ("root") is fine. The one place where these bytes are judged: used for
+ * arguments, headers, queue files and the listener alike. */
 bool addr_envelope_ok(struct str a);
 /* Appends a local part whose plain characters are raw, quoted just where it must be. */
 void addr_local(struct buf *b, struct str raw);

@@ -1,5 +1,6 @@
 #include "mail/compose.h"
 #include "base/clock.h"
+#include "mail/fold.h"
 #include "mail/head.h"
 #include "mail/phrase.h"
 
@@ -9,37 +10,82 @@ enum {
 	CLIENT_MAX = 100, /* octets of a client's name in Received */
 };
 
-/* Fields that are made when they are missing. */
-enum {
-	SEEN_DATE = 1 << 0,
-	SEEN_MESSAGE_ID = 1 << 1,
-	SEEN_FROM = 1 << 2,
-	SEEN_TO = 1 << 3, /* To, Cc or Bcc */
+/* Fields that are looked at. */
+enum kind_id {
+	KIND_OTHER,
+	KIND_RETURN_PATH,
+	KIND_DATE,
+	KIND_MESSAGE_ID,
+	KIND_FROM,
+	KIND_SENDER,
+	KIND_REPLY_TO,
+	KIND_TO,
+	KIND_CC,
+	KIND_BCC,
+	KIND_SUBJECT,
+	KIND_IN_REPLY_TO,
+	KIND_REFERENCES,
+	KIND_MIME_VERSION,
+	KIND_CONTENT_TYPE,
+	KIND_CONTENT_ENCODING,
+	KIND_RESENT_FROM,
+	KIND_RESENT_SENDER,
+	KIND_RESENT_REPLY_TO,
+	KIND_RESENT_TO,
+	KIND_RESENT_CC,
+	KIND_RESENT_BCC,
+	KIND_AUTO_SUBMITTED,
+	KIND_CRON_ENV,
+	KINDS
 };
 
 struct field_kind {
-	const char *name;
-	unsigned seen;
+	struct str name;
 	unsigned where; /* MASQ_ bits of the rules that may rewrite it; 0: no addresses */
 	bool drop;
+	bool once;    /* a second one is against RFC 5322 3.6 (RFC 2045 for MIME's) */
+	bool join;    /* and is made a part of the first */
+	bool text;    /* says nothing when empty, and is then against the grammar: goes */
+	bool mailbox; /* must name somebody: it goes when it does not */
 };
 
-static const struct field_kind kinds[] = {
-	{ .name = "Return-Path", .drop = true },
-	{ .name = "Bcc", .seen = SEEN_TO, .drop = true },
-	{ .name = "Resent-Bcc", .drop = true },
-	{ .name = "Date", .seen = SEEN_DATE },
-	{ .name = "Message-ID", .seen = SEEN_MESSAGE_ID },
-	{ .name = "From", .seen = SEEN_FROM, .where = MASQ_FROM },
-	{ .name = "Sender", .where = MASQ_SENDER },
-	{ .name = "Reply-To", .where = MASQ_REPLY_TO },
-	{ .name = "To", .seen = SEEN_TO, .where = MASQ_TO },
-	{ .name = "Cc", .seen = SEEN_TO, .where = MASQ_CC },
-	{ .name = "Resent-From", .where = MASQ_FROM },
-	{ .name = "Resent-Sender", .where = MASQ_SENDER },
-	{ .name = "Resent-Reply-To", .where = MASQ_REPLY_TO },
-	{ .name = "Resent-To", .where = MASQ_TO },
-	{ .name = "Resent-Cc", .where = MASQ_CC },
+#define NAME(lit) .name = { "" lit, sizeof(lit) - 1 }
+
+static const struct field_kind kinds[KINDS] = {
+	[KIND_RETURN_PATH] = { NAME("Return-Path"), .drop = true },
+	[KIND_DATE] = { NAME("Date"), .once = true, .text = true },
+	[KIND_MESSAGE_ID] = { NAME("Message-ID"), .once = true, .text = true },
+	[KIND_FROM] = { NAME("From"), .where = MASQ_FROM, .once = true, .mailbox = true },
+	[KIND_SENDER] = { NAME("Sender"), .where = MASQ_SENDER, .once = true,
+	                  .mailbox = true },
+	[KIND_REPLY_TO] = { NAME("Reply-To"), .where = MASQ_REPLY_TO, .once = true,
+	                    .text = true },
+	[KIND_TO] = { NAME("To"), .where = MASQ_TO, .once = true, .join = true,
+	              .text = true },
+	[KIND_CC] = { NAME("Cc"), .where = MASQ_CC, .once = true, .join = true,
+	              .text = true },
+	[KIND_BCC] = { NAME("Bcc"), .drop = true },
+	[KIND_SUBJECT] = { NAME("Subject"), .once = true },
+	[KIND_IN_REPLY_TO] = { NAME("In-Reply-To"), .once = true, .text = true },
+	[KIND_REFERENCES] = { NAME("References"), .once = true, .text = true },
+	[KIND_MIME_VERSION] = { NAME("MIME-Version"), .once = true },
+	[KIND_CONTENT_TYPE] = { NAME("Content-Type"), .once = true },
+	[KIND_CONTENT_ENCODING] = { NAME("Content-Transfer-Encoding"), .once = true },
+	[KIND_RESENT_FROM] = { NAME("Resent-From"), .where = MASQ_FROM | MASQ_RESENT_FROM,
+	                       .text = true },
+	[KIND_RESENT_SENDER] = { NAME("Resent-Sender"),
+	                         .where = MASQ_SENDER | MASQ_RESENT_SENDER,
+	                         .text = true },
+	[KIND_RESENT_REPLY_TO] = { NAME("Resent-Reply-To"),
+	                           .where = MASQ_REPLY_TO | MASQ_RESENT_REPLY_TO,
+	                           .text = true },
+	[KIND_RESENT_TO] = { NAME("Resent-To"), .where = MASQ_TO | MASQ_RESENT_TO,
+	                     .text = true },
+	[KIND_RESENT_CC] = { NAME("Resent-Cc"), .where = MASQ_CC | MASQ_RESENT_CC,
+	                     .text = true },
+	[KIND_RESENT_BCC] = { NAME("Resent-Bcc"), .drop = true },
+	[KIND_AUTO_SUBMITTED] = { NAME("Auto-Submitted") },
+	[KIND_CRON_ENV] = { NAME("X-Cron-Env") },
 };
 
 /* One header being made. */
@@ -48,34 +94,24 @@ struct composing {
 	const struct envelope *e;
 	struct str id, origin;
 	struct buf *out;
-	unsigned seen;
+	unsigned seen;    /* by 1 << KIND_ */
+	unsigned several; /* kinds with join of which there are several */
+	unsigned joined;  /* those that are done */
+	bool cron;        /* cron or its like wrote this */
+	bool may;         /* the submitter says whose it is (sender-override) */
+	bool keep;        /* a rule changed From that wants it kept (keep-original) */
+	size_t from;      /* mailboxes in From */
 	size_t mailboxes; /* looked at so far */
 };
-
-/* Adds bytes of the header: CRs in front of LF go. */
-static void add_text(struct buf *b, struct str s)
-{
-	size_t crs = 0;
-
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\r') {
-			crs++;
-			continue;
-		}
-		for (; crs && s.p[i] != '\n'; crs--)
-			buf_c(b, '\r');
-		crs = 0;
-		buf_c(b, s.p[i]);
-	}
-	for (; crs; crs--)
-		buf_c(b, '\r');
-}
 
 /* Ends the line at the end of b if it is open. */
 static void end_line(struct buf *b)
 {
-	if (b->n && b->p[b->n - 1] != '\n')
-		buf_c(b, '\n');
+	if (b->n && b->p[b->n - 1] == '\n')
+		return;
+	while (b->n && b->p[b->n - 1] == '\r')
+		buf_cut(b, b->n - 1);
+	buf_c(b, '\n');
 }
 
 /* May this stand as a host in Received and Message-ID? */
@@ -84,8 +120,8 @@ static bool host_ok(struct str h)
 	for (size_t i = 0; i < h.n; i++) {
 		char l = ascii_lower(h.p[i]);
 
-		if (!(l >= 'a' && l <= 'z') && !(l >= '0' && l <= '9') &&
-		    (l == '\0' || !strchr("-._:[]", l)))
+		if (!(l >= 'a' && l <= 'z') && !(l >= '0' && l <= '9') && l != '-' &&
+		    l != '.' && l != '_' && l != ':' && l != '[' && l != ']')
 			return false;
 	}
 	return h.n > 0 && h.n <= HOST_MAX;
@@ -96,6 +132,18 @@ static struct str host_name(const struct compose_conf *c)
 	if (host_ok(c->hostname))
 		return c->hostname;
 	return host_ok(c->domain) ? c->domain : STR("mailchute.invalid");
+}
+
+static void add_number(struct buf *b, uint64_t v)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	buf_add(b, digits + at, sizeof(digits) - at);
 }
 
 static void add_received(const struct composing *k)
@@ -113,7 +161,9 @@ static void add_received(const struct composing *k)
 			                    : STR("?"));
 		buf_z(k->out, ", ");
 	}
-	buf_fmt(k->out, "userid %llu)\n\tid ", (unsigned long long)k->e->uid);
+	buf_z(k->out, "userid ");
+	add_number(k->out, k->e->uid);
+	buf_z(k->out, ")\n\tid ");
 	buf_str(k->out, k->id);
 	buf_z(k->out, "; ");
 	clock_rfc5322(k->out, k->e->time);
@@ -123,7 +173,7 @@ static void add_received(const struct composing *k)
 /* Makes an address in plain form, with the text of its name, what it becomes in a field.
  * False: a rule made no new name, and *ret is the address alone. True: *ret is the whole
  * mailbox. */
-static bool address_rewrite(const struct composing *k, unsigned where, struct str addr,
+static bool address_rewrite(struct composing *k, unsigned where, struct str addr,
                             struct str name, struct buf *ret)
 {
 	_cleanup_buf_ struct buf new = BUF_INIT, full = BUF_INIT, login = BUF_INIT,
@@ -131,6 +181,8 @@ static bool address_rewrite(const struct composing *k, unsigned where, struct st
 	const struct masq_rule *rule = compose_address(k->c, k->e, where, addr, &new);
 	struct masq_who who = { .host = k->c->hostname };
 
+	if (where & MASQ_FROM && rule && rule->keep_original)
+		k->keep = true;
 	if (!rule || !rule->name) {
 		buf_str(ret, buf_view(&new));
 		return false;
@@ -144,8 +196,14 @@ static bool address_rewrite(const struct composing *k, unsigned where, struct st
 	return true;
 }
 
+/* Who says in From that nobody typed this (RFC 3834): Debian's cron, cronie, anacron. */
+static bool is_cron(struct str name)
+{
+	return str_eq(name, STR("Cron Daemon")) || str_eq(name, STR("Anacron"));
+}
+
 /* Makes what a mailbox of the header becomes. False: it stays as it is. */
-static bool mailbox_rewrite(const struct composing *k, unsigned where,
+static bool mailbox_rewrite(struct composing *k, const struct field_kind *kind,
                             const struct addr *a, struct buf *ret)
 {
 	_cleanup_buf_ struct buf old = BUF_INIT, new = BUF_INIT, name = BUF_INIT;
@@ -155,228 +213,399 @@ static bool mailbox_rewrite(const struct composing *k, unsigned where,
 	if (!addr_envelope_ok(buf_view(&old)))
 		return false;
 	phrase_text(&name, a);
-	if (address_rewrite(k, where, buf_view(&old), buf_view(&name), &new)) {
+	if (kind == &kinds[KIND_FROM])
+		k->cron = k->cron || is_cron(buf_view(&name));
+	if (address_rewrite(k, kind->where, buf_view(&old), buf_view(&name), &new)) {
 		buf_str(ret, buf_view(&new));
 		return true;
 	}
-	if (str_eq(buf_view(&old), buf_view(&new)))
+	if (str_eq(buf_view(&old), buf_view(&new)) && !a->open)
 		return false;
 	before = (size_t)(a->spec.p - a->whole.p);
-	add_text(ret, str_head(a->whole, before));
+	fold_text(ret, str_head(a->whole, before));
 	buf_str(ret, buf_view(&new));
-	add_text(ret, str_from(a->whole, before + a->spec.n));
+	if (a->open)
+		buf_c(ret, '>');
+	fold_text(ret, str_from(a->whole, before + a->spec.n));
 	return true;
 }
 
-static size_t column(const struct buf *b)
-{
-	const char *lf = b->n ? memrchr(b->p, '\n', b->n) : NULL;
+/* What was found in a list of addresses. */
+struct list_facts {
+	size_t mailboxes;
+	bool whole; /* it was looked at up to its end, and nothing else was in it */
+};
 
-	return lf ? b->n - (size_t)(lf + 1 - b->p) : b->n;
+static bool is_ruled(const struct compose_conf *c, unsigned where)
+{
+	for (size_t i = 0; i < c->rules_n; i++)
+		if (c->rules[i].rewrite & where)
+			return true;
+	return false;
 }
 
-/* Adds a field with addresses. False: it has none, and nothing was added. */
-static bool add_addresses(struct composing *k, unsigned where, const struct head_field *f)
+/* Most mailboxes are complete, and no rule is for them: then nothing needs to be made of
+ * them to see that they stay. (Of From the name is wanted.) */
+static bool may_change(const struct addr *a, bool ruled, const struct field_kind *kind)
 {
-	_cleanup_buf_ struct buf field = BUF_INIT, one = BUF_INIT;
-	struct str todo = f->raw;
+	return ruled || a->open || a->domain.n == 0 || kind == &kinds[KIND_FROM];
+}
+
+/* Appends text, in which body is a list of addresses, as it goes out. */
+static struct list_facts add_list(struct composing *k, const struct field_kind *kind,
+                                  struct str text, struct str body, struct buf *ret)
+{
+	_cleanup_buf_ struct buf one = BUF_INIT;
+	struct list_facts facts = { .whole = false };
+	const bool ruled = is_ruled(k->c, kind->where);
+	struct str todo = text;
 	struct addr_list l;
 	struct addr a;
-	bool found = false, changed = false;
+	bool changed = false;
 
-	addr_list_start(&l, f->body);
+	addr_list_start(&l, body);
 	while (k->mailboxes < COMPOSE_MAILBOX_MAX && addr_list_next(&l, &a)) {
 		if (a.spec.n == 0)
 			continue;
-		found = true;
+		facts.mailboxes++;
 		k->mailboxes++;
 		buf_reset(&one);
-		if (mailbox_rewrite(k, where, &a, &one))
+		if (may_change(&a, ruled, kind) && mailbox_rewrite(k, kind, &a, &one))
 			changed = true;
+		else if (!changed)
+			continue;
 		else
-			add_text(&one, a.whole);
-		add_text(&field, str_head(todo, (size_t)(a.whole.p - todo.p)));
+			fold_text(&one, a.whole);
+		fold_text(ret, str_head(todo, (size_t)(a.whole.p - todo.p)));
 		/* A line must not pass what SMTP carries because of us. Lines that are all
 		 * blanks cannot come of it. */
-		if (column(&field) > FOLD_AT && column(&field) + one.n > COMPOSE_FOLD)
-			buf_z(&field, "\n ");
-		buf_str(&field, buf_view(&one));
+		if (fold_column(ret) > FOLD_AT && fold_column(ret) + one.n > COMPOSE_FOLD)
+			buf_z(ret, "\n ");
+		buf_str(ret, buf_view(&one));
 		todo = str_from(todo, (size_t)(a.whole.p - todo.p) + a.whole.n);
 	}
-	if (!found && k->mailboxes < COMPOSE_MAILBOX_MAX)
-		return false;
-	if (changed) {
-		buf_str(k->out, buf_view(&field));
-		add_text(k->out, todo);
-	} else {
-		add_text(k->out, f->raw);
-	}
-	end_line(k->out);
-	return true;
+	facts.whole = !l.bad && l.rest.n == 0;
+	fold_text(ret, todo);
+	return facts;
 }
+
+/* The kinds by the length of their name; the rest are KIND_OTHER. A test finds each. */
+static const unsigned char kinds_of_length[][4] = {
+	[2] = { KIND_TO, KIND_CC },
+	[3] = { KIND_BCC },
+	[4] = { KIND_DATE, KIND_FROM },
+	[6] = { KIND_SENDER },
+	[7] = { KIND_SUBJECT },
+	[8] = { KIND_REPLY_TO },
+	[9] = { KIND_RESENT_TO, KIND_RESENT_CC },
+	[10] = { KIND_MESSAGE_ID, KIND_REFERENCES, KIND_RESENT_BCC, KIND_CRON_ENV },
+	[11] = { KIND_RETURN_PATH, KIND_IN_REPLY_TO, KIND_RESENT_FROM },
+	[12] = { KIND_MIME_VERSION, KIND_CONTENT_TYPE },
+	[13] = { KIND_RESENT_SENDER },
+	[14] = { KIND_AUTO_SUBMITTED },
+	[15] = { KIND_RESENT_REPLY_TO },
+	[25] = { KIND_CONTENT_ENCODING },
+};
 
 static const struct field_kind *kind_of(struct str name)
 {
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-		if (str_ieq(name, str_z(kinds[i].name)))
-			return &kinds[i];
-	return NULL;
+	if (name.n < ARRAY_LEN(kinds_of_length))
+		for (size_t i = 0; i < 4 && kinds_of_length[name.n][i]; i++) {
+			const struct field_kind *k = &kinds[kinds_of_length[name.n][i]];
+
+			if (str_ieq(name, k->name))
+				return k;
+		}
+	return &kinds[KIND_OTHER];
 }
 
-static void add_field(struct composing *k, const struct head_field *f)
-{
-	const struct field_kind *kind = kind_of(f->name);
+_Static_assert(KINDS <= 32, "a bit for each kind");
 
-	if (kind && kind->where && add_addresses(k, kind->where, f)) {
-		k->seen |= kind->seen;
-		return;
-	}
-	/* A From without an address is no From: many a smart host refuses it. */
-	if (kind && (kind->seen & SEEN_FROM)) {
-		if (str_trim(f->body).n == 0)
-			return;
-		buf_z(k->out, "X-Original-From:");
-		add_text(k->out, f->body);
-		buf_c(k->out, '\n');
-		return;
-	}
-	if (kind)
-		k->seen |= kind->seen;
-	if (kind && kind->drop)
-		return;
-	add_text(k->out, f->raw);
+static unsigned bit(const struct field_kind *kind)
+{
+	return 1u << (kind - kinds);
+}
+
+static bool says_nothing(struct str body)
+{
+	for (size_t i = 0; i < body.n; i++)
+		if (!ascii_space(body.p[i]) && body.p[i] != ',')
+			return false;
+	return true;
+}
+
+/* A field that cannot go out under its name, but is worth a look. */
+static void add_original(struct composing *k, const struct head_field *f, const char *why)
+{
+	trace_add(k->c->trace, STR(""), STR(""), "kept as X-Original-%.*s: %s",
+	          (int)f->name.n, f->name.p, why);
+	buf_z(k->out, "X-Original-");
+	buf_str(k->out, f->name);
+	buf_c(k->out, ':');
+	fold_text(k->out, f->body);
 	end_line(k->out);
 }
 
-static void add_from(const struct composing *k)
+/* Adds the fields of a kind of which there are several, the first one of them f, the others
+ * in rest, as one. Those that are no list cannot be joined: were there an open quote or
+ * comment, the next list would become a part of it. */
+static void add_joined(struct composing *k, const struct field_kind *kind,
+                       const struct head_field *f, struct str rest)
 {
-	_cleanup_buf_ struct buf addr = BUF_INIT, new = BUF_INIT;
+	_cleanup_buf_ struct buf joined = BUF_INIT, part = BUF_INIT, others = BUF_INIT;
+	struct buf *const out = k->out;
+	struct head_field next = *f;
+
+	k->out = &others;
+	do {
+		struct str body = str_trim(next.body);
+
+		if (kind_of(next.name) != kind || says_nothing(body))
+			continue;
+		while (ascii_space(body.p[body.n - 1]) || body.p[body.n - 1] == ',')
+			body.n--;
+		buf_reset(&part);
+		/* A backslash would take the comma that comes behind it. */
+		if (body.p[body.n - 1] == '\\' ||
+		    !add_list(k, kind, body, body, &part).whole) {
+			add_original(k, &next, "it is no list of addresses");
+			continue;
+		}
+		if (joined.n == 0)
+			buf_str(&joined, kind->name);
+		buf_z(&joined, joined.n > kind->name.n ? ",\n " : ": ");
+		buf_str(&joined, buf_view(&part));
+	} while (head_next(&rest, &next));
+	k->out = out;
+	if (joined.n) {
+		buf_str(out, buf_view(&joined));
+		buf_c(out, '\n');
+		k->seen |= bit(kind);
+	}
+	buf_str(out, buf_view(&others));
+}
+
+/* From as it was, completed, for those who want to know what a rule made of it. */
+static void add_kept(struct composing *k, const struct head_field *f)
+{
+	static const struct field_kind as_it_was = { .where = 0 };
+
+	buf_z(k->out, "X-Original-");
+	add_list(k, &as_it_was, f->raw, f->body, k->out);
+	end_line(k->out);
+}
+
+/* Does the field name the submitter, and nobody else? */
+static bool is_own(const struct composing *k, const struct field_kind *kind,
+                   struct str body)
+{
+	_cleanup_buf_ struct buf plain = BUF_INIT;
+	struct addr_list l;
+	struct addr a;
+
+	addr_list_start(&l, body);
+	if (!addr_list_next(&l, &a))
+		return false;
+	addr_plain(&plain, &a);
+	return addr_envelope_ok(buf_view(&plain)) &&
+	       compose_is_own(k->c, k->e, kind->where, buf_view(&plain)) &&
+	       !addr_list_next(&l, &a) && !l.bad;
+}
+
+/* Adds a field with addresses. rest: the fields behind it. */
+static void add_addresses(struct composing *k, const struct field_kind *kind,
+                          const struct head_field *f, struct str rest)
+{
+	size_t start = k->out->n;
+	struct list_facts facts;
+
+	if (k->several & bit(kind)) {
+		k->joined |= bit(kind);
+		add_joined(k, kind, f, rest);
+		return;
+	}
+	facts = add_list(k, kind, f->raw, f->body, k->out);
+	/* Many a smart host refuses a From or a Sender without an address. */
+	if (kind->mailbox && facts.mailboxes == 0 && k->mailboxes < COMPOSE_MAILBOX_MAX) {
+		buf_cut(k->out, start);
+		add_original(k, f, "there is no address in it");
+		return;
+	}
+	end_line(k->out);
+	k->seen |= bit(kind);
+	if (kind != &kinds[KIND_FROM])
+		return;
+	k->from = facts.mailboxes;
+	if (k->keep)
+		add_kept(k, f);
+}
+
+static void add_field(struct composing *k, const struct head_field *f, struct str rest)
+{
+	const struct field_kind *kind = kind_of(f->name);
+	struct trace *const t = k->c->trace;
+
+	trace_at(t, f->name);
+	if (kind->drop) {
+		k->seen |= bit(kind);
+		trace_add(t, STR(""), STR(""), "left out: it is not for others to see");
+	} else if ((kind->text || kind->mailbox) && says_nothing(f->body)) {
+		trace_add(t, STR(""), STR(""), "left out: it is empty");
+		return;
+	} else if (k->joined & bit(kind)) {
+		trace_add(t, STR(""), STR(""), "made a part of the first one");
+		return; /* it is a part of the first one */
+	} else if (kind->once && (k->seen & bit(kind))) {
+		if (kind->join)
+			k->several |= bit(kind);
+		else
+			add_original(k, f, "there is one already (RFC 5322 3.6)");
+	} else if (kind->mailbox && !k->may && !is_own(k, kind, f->body)) {
+		add_original(k, f, "sender-override: it is not the submitter's own");
+	} else if (kind->where) {
+		add_addresses(k, kind, f, rest);
+	} else {
+		k->seen |= bit(kind);
+		fold_text(k->out, f->raw);
+		end_line(k->out);
+	}
+}
+
+/* The address of who submits it, as he says. False: it is nobody's. */
+static bool submitter(const struct composing *k, unsigned where, struct buf *ret)
+{
+	const struct envelope *e = k->e;
+
+	if (!k->may && !(e->sender.n && compose_is_own(k->c, e, where, e->sender)))
+		compose_own(k->c, e, ret);
+	else if (!e->has_sender)
+		compose_submitter(e, ret);
+	else if (e->sender.n)
+		buf_str(ret, e->sender);
+	else
+		buf_z(ret, "MAILER-DAEMON");
+	return !k->may || !e->has_sender || e->sender.n;
+}
+
+/* Adds From or Sender with the address of who submits it, and his name. */
+static void add_submitter(struct composing *k, const struct field_kind *kind)
+{
+	_cleanup_buf_ struct buf addr = BUF_INIT, new = BUF_INIT, full = BUF_INIT;
+	bool somebody = submitter(k, kind->where, &addr);
 	struct str name = k->e->full_name;
 
-	if (!k->e->has_sender)
-		compose_submitter(k->e, &addr);
-	else if (k->e->sender.n)
-		buf_str(&addr, k->e->sender);
-	else
-		buf_z(&addr, "MAILER-DAEMON"); /* it is nobody's: only -F names it */
-	if (name.n == 0 && (!k->e->has_sender || k->e->sender.n))
+	/* Nobody's has a name only by -F. */
+	if (name.n == 0 && somebody)
 		name = k->e->gecos;
-	buf_z(k->out, "From: ");
-	if (address_rewrite(k, MASQ_FROM, buf_view(&addr), name, &new))
+	buf_str(k->out, kind->name);
+	buf_z(k->out, ": ");
+	trace_at(k->c->trace, kind->name);
+	trace_add(k->c->trace, STR(""), buf_view(&addr),
+	          "there was none: who submits it");
+	if (address_rewrite(k, kind->where, buf_view(&addr), name, &new))
 		buf_str(k->out, buf_view(&new));
 	else
 		phrase_mailbox(k->out, name, buf_view(&new));
 	buf_c(k->out, '\n');
+	if (kind != &kinds[KIND_FROM] || !k->keep)
+		return;
+	compose_complete(k->c, buf_view(&addr), &full);
+	buf_z(k->out, "X-Original-From: ");
+	phrase_mailbox(k->out, name, buf_view(&full));
+	buf_c(k->out, '\n');
 }
 
-static void add_missing(const struct composing *k)
+static void add_missing(struct composing *k)
 {
-	if (!(k->seen & SEEN_DATE)) {
+	const unsigned to = 1u << KIND_TO | 1u << KIND_CC;
+
+	if (!(k->seen & 1u << KIND_DATE)) {
+		trace_made(k->c->trace, "Date", "there was none: when it was submitted");
 		buf_z(k->out, "Date: ");
 		clock_rfc5322(k->out, k->e->time);
 		buf_c(k->out, '\n');
 	}
-	if (!(k->seen & SEEN_MESSAGE_ID)) {
+	if (!(k->seen & 1u << KIND_MESSAGE_ID)) {
+		trace_made(k->c->trace, "Message-ID", "there was none: made of the id");
 		buf_z(k->out, "Message-ID: <");
 		buf_str(k->out, k->origin);
 		buf_c(k->out, '@');
 		buf_str(k->out, host_name(k->c));
 		buf_z(k->out, ">\n");
 	}
-	if (!(k->seen & SEEN_FROM))
-		add_from(k);
-	if (!(k->seen & SEEN_TO))
+	if (!(k->seen & 1u << KIND_FROM))
+		add_submitter(k, &kinds[KIND_FROM]);
+	/* Several wrote it: one of them must have sent it (RFC 5322 3.6.2). */
+	if (k->from > 1 && !(k->seen & 1u << KIND_SENDER))
+		add_submitter(k, &kinds[KIND_SENDER]);
+	if (!(k->seen & to)) {
+		trace_made(k->c->trace, "To", "there was neither To, Cc nor Bcc");
 		buf_z(k->out, "To: undisclosed-recipients:;\n");
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-/* Where a line (without LF) is broken so that no more than room octets are in front: at its
- * last blank behind text (not the one behind the field's name), else anywhere, but not
- * within a character of UTF-8. */
-static size_t break_at(struct str line, size_t room)
-{
-	size_t lead = 0, at = room;
-
-	while (lead < room && is_blank(line.p[lead]))
-		lead++;
-	if (lead < room / 2)
-		lead = room / 2;
-	while (at > lead && !is_blank(line.p[at]))
-		at--;
-	if (at > lead)
-		return at;
-	for (at = room; at + 3 > room && ((unsigned char)line.p[at] & 0xc0) == 0x80;)
-		at--;
-	return at;
-}
-
-/* Adds a line of the header (without LF), in as many as it takes. */
-static void fold_line(struct buf *b, struct str line)
-{
-	size_t used = 0;
-
-	while (line.n > COMPOSE_LINE_MAX - used) {
-		size_t at = break_at(line, COMPOSE_LINE_MAX - used);
-
-		buf_str(b, str_head(line, at));
-		line = str_from(line, at);
-		/* Blanks alone make no line: some take that for the header's end. */
-		if (str_trim(line).n == 0)
-			break;
-		while (line.n > 1 && is_blank(line.p[0]) && is_blank(line.p[1]))
-			line = str_from(line, 1);
-		buf_c(b, '\n');
-		used = !is_blank(line.p[0]);
-		if (used)
-			buf_c(b, ' ');
 	}
-	if (str_trim(line).n)
-		buf_str(b, line);
-	buf_c(b, '\n');
+	/* So that no vacation program answers (RFC 3834 5). */
+	if ((k->cron || (k->seen & 1u << KIND_CRON_ENV)) &&
+	    !(k->seen & 1u << KIND_AUTO_SUBMITTED)) {
+		trace_made(k->c->trace, "Auto-Submitted", "cron wrote it (RFC 3834)");
+		buf_z(k->out, "Auto-Submitted: auto-generated\n");
+	}
 }
 
-/* Folds what the wire would have to cut: what stands behind a cut begins a line, and would
- * be a field of its own, or the body. */
-static void fold_long_lines(struct buf *b, size_t from)
+/* Adds all fields. False: a kind of which there are several was met twice; several then
+ * says so, and what was added is of no use. */
+static bool add_fields(struct composing *k, struct str header)
 {
-	_cleanup_buf_ struct buf all = BUF_INIT;
-	struct str rest = str_from(buf_view(b), from), line;
-	bool is_long = false;
+	unsigned several = k->several;
+	struct head_field f;
 
-	while (rest.n && str_cut(&rest, '\n', &line))
-		is_long |= line.n > COMPOSE_LINE_MAX;
-	if (!is_long)
-		return;
-	buf_str(&all, str_from(buf_view(b), from));
-	buf_cut(b, from);
-	rest = buf_view(&all);
-	while (rest.n && str_cut(&rest, '\n', &line)) {
-		if (line.n > COMPOSE_LINE_MAX) {
-			fold_line(b, line);
-		} else {
-			buf_str(b, line);
-			buf_c(b, '\n');
-		}
+	while (several == k->several && head_next(&header, &f))
+		add_field(k, &f, header);
+	return several == k->several;
+}
+
+/* The kinds that are joined and stand there more than once. */
+static unsigned joined_kinds(struct str header)
+{
+	unsigned once = 0, several = 0;
+	struct head_field f;
+
+	while (head_next(&header, &f)) {
+		const struct field_kind *kind = kind_of(f.name);
+
+		if (!kind->join || says_nothing(f.body))
+			continue;
+		several |= once & bit(kind);
+		once |= bit(kind);
 	}
+	return several;
 }
 
 void compose_header(const struct compose_conf *c, const struct envelope *e, struct str id,
                     struct str origin, struct str header, struct buf *ret)
 {
-	struct composing k = {
-		.c = c, .e = e, .id = id, .origin = origin.n ? origin : id, .out = ret
+	const struct composing start = {
+		.c = c,
+		.e = e,
+		.id = id,
+		.origin = origin.n ? origin : id,
+		.out = ret,
+		.may = compose_may_override(c, e),
 	};
-	struct head_field f;
-	size_t from = ret->n;
+	struct composing k = start;
+	size_t from = ret->n, fields, traced = c->trace ? c->trace->n : 0;
 
+	trace_made(c->trace, "Received", "every relay adds one (RFC 5321 4.4)");
 	add_received(&k);
-	while (head_next(&header, &f))
-		add_field(&k, &f);
+	fields = ret->n;
+	if (!add_fields(&k, header)) {
+		unsigned several = joined_kinds(header);
+
+		buf_cut(ret, fields);
+		trace_cut(c->trace, traced + 1); /* but that of Received */
+		k = start;
+		k.several = several;
+		add_fields(&k, header);
+	}
 	add_missing(&k);
-	fold_long_lines(ret, from);
+	fold_long_lines(ret, from, COMPOSE_LINE_MAX);
 	buf_c(ret, '\n');
 }

@@ -113,7 +113,9 @@ static void people(struct buf *b, const struct dsn *d)
 	bool encode;
 
 	dsn_words(&text, d);
-	encode = needs_encoding(buf_view(&text));
+	/* A template can say "--=_%i.0": in quoted-printable no boundary can occur. */
+	encode = needs_encoding(buf_view(&text)) ||
+	         (text.n && memmem(text.p, text.n, "--=_", 4));
 	part(b, d, "Notification",
 	     text_is_ascii(buf_view(&text)) ? "text/plain; charset=us-ascii"
 	                                    : "text/plain; charset=utf-8");

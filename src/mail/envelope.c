@@ -148,6 +148,27 @@ static int take_attested(struct lines *l, struct envelope *e)
 	return 0;
 }
 
+bool envelope_groups_ok(struct str v)
+{
+	struct str one;
+
+	if (v.n == 0 || v.n > ENVELOPE_GROUPS_MAX || !envelope_value_ok(v))
+		return false;
+	while (str_cut(&v, ',', &one))
+		if (one.n == 0)
+			return false;
+	return true;
+}
+
+static int take_groups(struct lines *l, struct envelope *e)
+{
+	int r = line_value(l, 'G', &e->groups);
+
+	if (r > 0 && !envelope_groups_ok(e->groups))
+		return damaged(l, "a bad list of groups");
+	return r < 0 ? r : 0;
+}
+
 static int take_time(struct lines *l, struct envelope *e)
 {
 	struct str v = STR_NONE;
@@ -266,6 +287,8 @@ static int take_all(struct lines *l, struct envelope *e)
 	if (r == 0)
 		r = take_attested(l, e);
 	if (r == 0)
+		r = take_groups(l, e);
+	if (r == 0)
 		r = take_time(l, e);
 	if (r < 0)
 		return r;
@@ -368,8 +391,8 @@ void envelope_print_drop(struct buf *b, const struct envelope *e)
 	buf_c(b, '\n');
 }
 
-void envelope_print_attested(struct buf *b, uint64_t uid, struct str login,
-                             struct str gecos, int64_t time)
+void envelope_print_submitter(struct buf *b, uint64_t uid, struct str login,
+                              struct str gecos, struct str groups, int64_t time)
 {
 	if (login.n == 0 || login.n > ENVELOPE_NAME_MAX || !envelope_value_ok(login) ||
 	    str_chr(login, ' ') >= 0)
@@ -383,5 +406,15 @@ void envelope_print_attested(struct buf *b, uint64_t uid, struct str login,
 		buf_str(b, envelope_value_ok(str_head(str_from(gecos, i), 1))
 		               ? str_head(str_from(gecos, i), 1)
 		               : STR(" "));
+	if (envelope_groups_ok(groups)) {
+		buf_z(b, "\nG");
+		buf_str(b, groups);
+	}
 	buf_fmt(b, "\nT%lld\n", (long long)time);
+}
+
+void envelope_print_attested(struct buf *b, uint64_t uid, struct str login,
+                             struct str gecos, int64_t time)
+{
+	envelope_print_submitter(b, uid, login, gecos, STR_NONE, time);
 }

@@ -11,11 +11,14 @@
  *	R<recipient>[<TAB>NOTIFY=<...>][<TAB>ORCPT=<...>]      one or more
  *	(empty line)
  *	the message as it came
- * A queue file, written by mailchuted: two or three lines in front of the drop's bytes:
+ * A queue file, written by mailchuted: three or four lines in front of the drop's bytes:
  *	mailchute 1
  *	U<uid> <login> <full name>
  *	        attested; login "-" when there is none; the full name and the blank
  *	        before it may be missing
+ *	G<group>[,<group>...]
+ *	        attested, and only there when the configuration asks for groups: those of
+ *	        its groups that the uid is in
  *	T<seconds>
  *	        when it was submitted (the drop's mtime: its owner's to set, so any
  *	        number of up to 19 digits is legal, also a negative one)
@@ -29,11 +32,12 @@
 #include "base/str.h"
 
 enum {
-	ENVELOPE_MAX = 8 << 20,    /* octets in front of the message */
-	ENVELOPE_RCPT_MAX = 50000, /* recipients of one message */
-	ENVELOPE_ENVID_MAX = 100,  /* octets of ENVID (RFC 3461 4.4) */
-	ENVELOPE_ORCPT_MAX = 500,  /* octets of ORCPT (RFC 3461 4.2) */
-	ENVELOPE_NAME_MAX = 256,   /* octets of login or full name that are attested */
+	ENVELOPE_MAX = 8 << 20,      /* octets in front of the message */
+	ENVELOPE_RCPT_MAX = 50000,   /* recipients of one message */
+	ENVELOPE_ENVID_MAX = 100,    /* octets of ENVID (RFC 3461 4.4) */
+	ENVELOPE_ORCPT_MAX = 500,    /* octets of ORCPT (RFC 3461 4.2) */
+	ENVELOPE_NAME_MAX = 256,     /* octets of login or full name that are attested */
+	ENVELOPE_GROUPS_MAX = 32768, /* octets of the list of groups */
 };
 /* The times that e->time is clamped to: 1970 to 9999, what a Date: field can say. */
 #define ENVELOPE_TIME_MAX INT64_C(253402300799)
@@ -49,7 +53,8 @@ struct env_rcpt {
 struct envelope {
 	uint64_t uid;
 	struct str login, gecos; /* attested; of a drop: empty */
-	int64_t time;            /* seconds, 0 to ENVELOPE_TIME_MAX; of a drop: 0 */
+	struct str groups; /* attested; parted by commas; n == 0: none, or not asked */
+	int64_t time;      /* seconds, 0 to ENVELOPE_TIME_MAX; of a drop: 0 */
 	struct str client, hint, full_name;
 	struct str ret, envid;
 	bool has_sender;
@@ -75,6 +80,11 @@ void envelope_print_drop(struct buf *b, const struct envelope *e);
  * full name become blanks, what is too long is cut. */
 void envelope_print_attested(struct buf *b, uint64_t uid, struct str login,
                              struct str gecos, int64_t time);
+/* The same with a list of groups; without one that envelope_groups_ok() refuses. */
+void envelope_print_submitter(struct buf *b, uint64_t uid, struct str login,
+                              struct str gecos, struct str groups, int64_t time);
+/* Names parted by commas, none empty, at most ENVELOPE_GROUPS_MAX octets. */
+bool envelope_groups_ok(struct str v);
 /* The parameters of DSN as they are passed on: xtext of RFC 3461 4 (not empty, at most
  * max octets); NEVER, or SUCCESS, FAILURE, DELAY each at most once; addr-type ";" xtext.
  */

@@ -51,12 +51,17 @@ static size_t blanks(struct str s)
 	return n;
 }
 
-/* cut: the line's end is not there, and more may follow. */
-static enum line line_kind(struct str line, bool cut)
+/* cut: the line's end is not there, and more may follow. *ret_name, *ret_colon: the length of
+ * a field's name, and where its colon is. */
+static enum line line_look(struct str line, bool cut, size_t *ret_name, size_t *ret_colon)
 {
 	struct str text = line_text(line);
-	size_t name = name_length(text), colon = name + blanks(str_from(text, name));
+	size_t name = name_length(text), colon = name;
 
+	if (name < text.n && text.p[name] != ':')
+		colon += blanks(str_from(text, name));
+	*ret_name = name;
+	*ret_colon = colon;
 	if (text.n == 0)
 		return cut ? LINE_UNKNOWN : LINE_EMPTY;
 	if (name && name <= HEAD_NAME_MAX && colon < text.n && text.p[colon] == ':')
@@ -70,6 +75,13 @@ static enum line line_kind(struct str line, bool cut)
 	if (str_starts(text, STR("From ")) || str_starts(text, STR(">From ")))
 		return LINE_MBOX;
 	return LINE_OTHER;
+}
+
+static enum line line_kind(struct str line, bool cut)
+{
+	size_t name, colon;
+
+	return line_look(line, cut, &name, &colon);
 }
 
 size_t head_length(struct str text, bool complete, size_t *ret_empty_line)
@@ -108,7 +120,7 @@ bool head_next(struct str *rest, struct head_field *ret)
 	do {
 		start = after;
 		line = line_take(&after, &cut);
-		kind = line_kind(line, false);
+		kind = line_look(line, false, &name, &colon);
 	} while (line.n && kind == LINE_MBOX);
 	if (line.n == 0 || kind != LINE_FIELD)
 		return false;
@@ -116,8 +128,6 @@ bool head_next(struct str *rest, struct head_field *ret)
 	while (rest->n && (rest->p[0] == ' ' || rest->p[0] == '\t'))
 		line_take(rest, &cut);
 	ret->raw = str_head(start, start.n - rest->n);
-	name = name_length(line);
-	colon = name + blanks(str_from(line, name));
 	ret->name = str_head(line, name);
 	ret->body = line_text(str_from(ret->raw, colon + 1));
 	return true;

@@ -1,31 +1,74 @@
 #include "mail/masq.h"
 #include "mail/addr.h"
+#include "mail/masq_map.h"
 #include <errno.h>
 
-static bool user_listed(const struct strv *users, struct str login)
+/* Is word one of the names in a list that is parted by commas? */
+static bool among(struct str list, struct str word)
+{
+	struct str one;
+
+	while (list.n && str_cut(&list, ',', &one))
+		if (str_eq(one, word))
+			return true;
+	return false;
+}
+
+static bool is_user(struct str user, const struct masq_who *who)
+{
+	uint64_t uid;
+
+	if (str_starts(user, STR("@")))
+		return user.n > 1 && among(who->groups, str_from(user, 1));
+	if (str_starts(user, STR("uid:")))
+		return str_u64(str_from(user, 4), &uid) && uid == who->uid;
+	return user.n > 0 && str_eq(user, who->login);
+}
+
+bool masq_user_listed(const struct strv *users, const struct masq_who *who)
 {
 	for (size_t i = 0; i < users->n; i++)
-		if (str_eq(str_z(users->v[i]), login))
+		if (is_user(str_z(users->v[i]), who))
 			return true;
-	return users->n == 0;
+	return false;
+}
+
+/* What a rule asks besides the address. */
+static bool is_for(const struct masq_rule *r, const struct masq_who *who)
+{
+	if (r->user.n && !masq_user_listed(&r->user, who))
+		return false;
+	for (size_t i = 0; i < r->client.n; i++)
+		if (who->client.n && addr_glob(str_z(r->client.v[i]), who->client))
+			return true;
+	return r->client.n == 0;
+}
+
+const char *masq_template(const struct masq_rule *rule, struct str addr, int *ret_line)
+{
+	*ret_line = 0;
+	if (addr.n == 0 || !addr_glob(str_z(rule->match), addr))
+		return NULL;
+	if (rule->map && rule->map[0])
+		return rule->table ? masq_map_find(rule->table, addr, ret_line) : NULL;
+	return rule->as;
 }
 
 const struct masq_rule *masq_find(const struct masq_rule *rules, size_t n, unsigned where,
                                   struct str addr, const struct masq_who *who)
 {
-	if (addr.n == 0)
-		return NULL;
+	int line;
+
 	for (size_t i = 0; i < n; i++)
-		if ((rules[i].rewrite & where) &&
-		    user_listed(&rules[i].user, who->login) &&
-		    addr_glob(str_z(rules[i].match), addr))
+		if ((rules[i].rewrite & where) && is_for(&rules[i], who) &&
+		    masq_template(&rules[i], addr, &line))
 			return &rules[i];
 	return NULL;
 }
 
 /* What the letters of a template stand for. */
 struct values {
-	struct str local, domain, host;
+	struct str local, base, detail, domain, host;
 	struct str name; /* p == NULL: %n is not known here */
 };
 
@@ -46,6 +89,12 @@ static bool expand(struct buf *b, struct str template, const struct values *v, s
 			letter = next.p[0];
 		if (letter == 'u')
 			buf_str(b, v->local);
+		else if (letter == 'b')
+			buf_str(b, v->base);
+		else if (letter == 't' || (letter == '+' && v->detail.n == 0))
+			buf_str(b, v->detail);
+		else if (letter == '+')
+			buf_str(b, (struct str){ v->detail.p - 1, v->detail.n + 1 });
 		else if (letter == 'd')
 			buf_str(b, v->domain);
 		else if (letter == 'h')
@@ -66,21 +115,29 @@ static struct values values_of(struct str addr, const struct masq_who *who,
 {
 	struct values v = { .host = who->host };
 	struct str local;
+	ptrdiff_t plus;
 
 	addr_split(addr, &local, &v.domain);
 	addr_words(plain, local, false);
-	v.local = buf_view(plain);
+	v.local = v.base = buf_view(plain);
+	plus = str_chr(v.local, '+');
+	if (plus > 0) {
+		v.base = str_head(v.local, (size_t)plus);
+		v.detail = str_from(v.local, (size_t)plus + 1);
+	} else {
+		v.detail = str_head(v.local, 0);
+	}
 	return v;
 }
 
 /* The local part is filled in as plain characters and quoted afterwards, so that %u of
  * "a b"@c can stand among other characters. */
-int masq_address(struct buf *b, const struct masq_rule *rule, struct str addr,
-                 const struct masq_who *who)
+int masq_expand(struct buf *b, const char *template, struct str addr,
+                const struct masq_who *who)
 {
 	_cleanup_buf_ struct buf plain = BUF_INIT, local = BUF_INIT, out = BUF_INIT;
 	struct values v = values_of(addr, who, &plain);
-	struct str as = str_z(rule->as), as_local = as;
+	struct str as = str_z(template), as_local = as;
 	ptrdiff_t at = str_rchr(as, '@');
 
 	if (at >= 0)
@@ -102,6 +159,15 @@ int masq_address(struct buf *b, const struct masq_rule *rule, struct str addr,
 		return -EINVAL;
 	buf_str(b, buf_view(&out));
 	return 0;
+}
+
+int masq_address(struct buf *b, const struct masq_rule *rule, struct str addr,
+                 const struct masq_who *who)
+{
+	int line;
+	const char *as = masq_template(rule, addr, &line);
+
+	return as ? masq_expand(b, as, addr, who) : -EINVAL;
 }
 
 static bool is_utf8_tail(char c)

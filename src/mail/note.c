@@ -66,29 +66,47 @@ static int parse_dsn(struct str line, struct plan *plan, const char **why)
 	return 0;
 }
 
+/* An SMTP reply, "550 5.3.5 ...". */
+static bool reply_ok(struct str r)
+{
+	uint64_t code;
+
+	return r.n > 4 && (r.p[0] == '4' || r.p[0] == '5') && r.p[3] == ' ' &&
+	       str_u64(str_head(r, 3), &code);
+}
+
 static int parse_rcpt(struct str line, struct note *n, const char **why)
 {
-	struct str route, addr, part, notify = STR_NONE, orcpt = STR_NONE;
+	struct str route, addr, part, notify = STR_NONE, orcpt = STR_NONE,
+	                              refused = STR_NONE;
 
 	if (!str_cut(&line, ' ', &route) || !route_ok(route))
 		return damaged(why, "a P line without a route");
 	if (!str_cut(&line, '\t', &addr) || !addr_envelope_ok(addr))
 		return damaged(why, "a P line without an address");
 	while (str_cut(&line, '\t', &part)) {
+		if (refused.n)
+			return damaged(why, "a parameter behind REFUSED in a P line");
 		if (notify.n == 0 && orcpt.n == 0 && str_starts(part, STR("NOTIFY=")))
 			notify = str_from(part, 7);
 		else if (orcpt.n == 0 && str_starts(part, STR("ORCPT=")))
 			orcpt = str_from(part, 6);
+		else if (str_starts(part, STR("REFUSED=")))
+			refused = str_from(part, 8);
 		else
 			return damaged(why, "an unknown parameter in a P line");
 		if (str_chr(part, '=') == (ptrdiff_t)part.n - 1)
 			return damaged(why, "an empty parameter in a P line");
 	}
+	if (refused.n && !reply_ok(refused))
+		return damaged(why, "REFUSED is no reply");
 	if (n->plan.rcpts >= ENVELOPE_RCPT_MAX)
 		return damaged(why, "too many recipients");
 	if (n->plan.rcpts == 0)
 		n->route = route;
 	plan_add(&n->plan, addr, notify, orcpt);
+	if (refused.n)
+		n->plan.rcpt[n->plan.rcpts - 1].refused = str_dup(refused);
 	return 0;
 }
 
@@ -222,6 +240,21 @@ static int parse_result(struct str line, struct note *n)
 	return 0;
 }
 
+/* All had ended, and nobody could be told of the failures: they are tried again. Those of
+ * which a report tells never come here: then something is pending, or the message is gone. */
+static void take_back(struct note *n)
+{
+	for (size_t i = 0; n->pending == 0 && i < n->plan.rcpts; i++)
+		if (n->rcpt[i].state == NOTE_FAILED)
+			n->rcpt[i].state = NOTE_PENDING;
+	n->pending = 0;
+	for (size_t i = 0; i < n->plan.rcpts; i++)
+		n->pending +=
+		    n->rcpt[i].state != NOTE_DONE && n->rcpt[i].state != NOTE_FAILED;
+	n->first_trouble = 0;
+	n->doubts = 0;
+}
+
 /* A host that loses its last reply every time must not keep a message for ever. */
 static void add_doubt(struct note *n, int64_t time)
 {
@@ -241,7 +274,7 @@ static int parse_outcome(struct str line, struct note *n)
 
 	if (line.n == 0)
 		return 0;
-	if (str_chr(STR("rdebwc"), line.p[0]) < 0)
+	if (str_chr(STR("rdebwcu"), line.p[0]) < 0)
 		return -EBADMSG;
 	if (line.n == 1)
 		return 0;
@@ -263,6 +296,8 @@ static int parse_outcome(struct str line, struct note *n)
 		n->warned++;
 	else if (rest.n && line.p[0] == 'c')
 		n->recompose = true;
+	else if (rest.n && line.p[0] == 'u')
+		take_back(n);
 	return 0;
 }
 
@@ -323,8 +358,9 @@ void note_print_plan(struct buf *b, const struct plan *p, struct str route,
 
 		buf_c(b, 'P');
 		buf_str(b, route);
-		buf_fmt(b, " %s%s%s%s%s\n", r->addr, r->notify[0] ? "\tNOTIFY=" : "",
-		        r->notify, r->orcpt[0] ? "\tORCPT=" : "", r->orcpt);
+		buf_fmt(b, " %s%s%s%s%s%s%s\n", r->addr, r->notify[0] ? "\tNOTIFY=" : "",
+		        r->notify, r->orcpt[0] ? "\tORCPT=" : "", r->orcpt,
+		        r->refused ? "\tREFUSED=" : "", r->refused ? r->refused : "");
 	}
 	buf_z(b, ".\n");
 }

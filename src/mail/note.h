@@ -5,7 +5,9 @@
  *	S<sender>                                     the plan: outgoing envelope
  *	D<RET=...><TAB><ENVID=...>                    only what is given
  *	O<id>                                         it was split: the message submitted
- *	P<route> <recipient>[<TAB>NOTIFY=...][<TAB>ORCPT=...]     numbered 1, 2, ...
+ *	P<route> <recipient>[<TAB>NOTIFY=...][<TAB>ORCPT=...][<TAB>REFUSED=...]
+ *	                                              numbered 1, 2, ...; REFUSED: nothing
+ *	                                              goes there (plan_rcpt.refused)
  *	.                                             end of the plan
  *	r <number> <D|T|F> <time> <code> <text>       an outcome: delivered, temporary, failed
  *	d <time> <text>                               this try ended in doubt
@@ -13,6 +15,9 @@
  *	                                              tells of the failures of this try
  *	w <time>                                      a warning of the delay was given
  *	c <time>                                      to be composed anew at the next try
+ *	u <time>                                      it came back from bad/: its clock begins
+ *	                                              anew; when all had ended, those that
+ *	                                              failed are tried again
  *	e <time>                                      a try ended
  * Append-only; a last line without its LF was cut by a crash and is not there. The run
  * journal's records hold these lines too, behind an id.

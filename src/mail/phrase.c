@@ -76,6 +76,17 @@ void phrase_clean(struct buf *b, struct str text)
 	buf_cut(b, n);
 }
 
+/* cronie's From is "(Cron Daemon)" <root>: a name that is nothing but a comment. */
+static struct str without_parentheses(struct str s)
+{
+	struct str inside = str_head(str_from(s, 1), s.n < 2 ? 0 : s.n - 2);
+
+	if (inside.n && s.p[0] == '(' && s.p[s.n - 1] == ')' &&
+	    str_chr(inside, '(') < 0 && str_chr(inside, ')') < 0)
+		return inside;
+	return s;
+}
+
 void phrase_text(struct buf *b, const struct addr *a)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT;
@@ -89,7 +100,7 @@ void phrase_text(struct buf *b, const struct addr *a)
 			buf_c(&text, a->comment.p[i]);
 		}
 	}
-	phrase_clean(b, buf_view(&text));
+	phrase_clean(b, without_parentheses(str_trim(buf_view(&text))));
 }
 
 /* What may stand in an encoded word of a phrase (RFC 2047 5 (3)). */

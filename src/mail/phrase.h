@@ -9,8 +9,8 @@
 enum { PHRASE_MAX = 400 }; /* octets of a name's text: quoted, it fits in one line */
 
 /* Appends the name of a mailbox as text: the display name without quotes, else the text of
- * its comment, else nothing. Encoded words stay encoded. Hostile input; cleaned like
- * phrase_clean(). */
+ * its comment, else nothing; without one pair of parentheses around all of it. Encoded
+ * words stay encoded. Hostile input; cleaned like phrase_clean(). */
 void phrase_text(struct buf *b, const struct addr *a);
 /* Appends text with runs of blanks and control bytes as one SP, none at the ends, cut to
  * PHRASE_MAX octets at a character of UTF-8. */

@@ -7,6 +7,7 @@ void plan_free(struct plan *p)
 		free(p->rcpt[i].addr);
 		free(p->rcpt[i].notify);
 		free(p->rcpt[i].orcpt);
+		free(p->rcpt[i].refused);
 	}
 	free(p->rcpt);
 	free(p->sender);
@@ -31,6 +32,11 @@ void plan_add(struct plan *p, struct str addr, struct str notify, struct str orc
 		.notify = str_dup(notify),
 		.orcpt = str_dup(orcpt),
 	};
+}
+
+bool plan_waits_for_alias(const struct plan_rcpt *r)
+{
+	return r->refused && r->refused[0] == '4';
 }
 
 struct str compose_login(const struct envelope *e, struct buf *ret)
@@ -93,22 +99,24 @@ const struct masq_rule *compose_address(const struct compose_conf *c,
                                         const struct envelope *e, unsigned where,
                                         struct str addr, struct buf *ret)
 {
-	_cleanup_buf_ struct buf uid = BUF_INIT, full = BUF_INIT, new = BUF_INIT;
-	struct masq_who who = { .login = e->login, .host = c->hostname };
+	_cleanup_buf_ struct buf full = BUF_INIT, new = BUF_INIT;
+	const struct masq_who who = compose_who(c, e);
 	const struct masq_rule *rule = NULL;
 
-	/* A rule for certain users believes the attested login only, never the hint. */
-	if (who.login.n == 0) {
-		buf_fmt(&uid, "uid%llu", (unsigned long long)e->uid);
-		who.login = buf_view(&uid);
-	}
 	compose_complete(c, addr, &full);
+	trace_change(c->trace, addr, buf_view(&full), "it has no domain: gets `domain`");
 	if (!is_exposed(c, buf_view(&full)))
 		rule = masq_find(c->rules, c->rules_n, where, buf_view(&full), &who);
 	if (rule && masq_address(&new, rule, buf_view(&full), &who) == 0) {
+		trace_rule(c->trace, rule, buf_view(&full), buf_view(&new));
 		compose_complete(c, buf_view(&new), ret);
 		return rule;
 	}
+	if (!rule && is_exposed(c, buf_view(&full)))
+		trace_add(c->trace, buf_view(&full), buf_view(&full), "`expose` has it");
+	if (rule)
+		trace_add(c->trace, buf_view(&full), buf_view(&full),
+		          "the rule of line %d makes no address of it", rule->line);
 	buf_str(ret, buf_view(&full));
 	return NULL;
 }
@@ -117,89 +125,28 @@ static char *plan_sender(const struct compose_conf *c, const struct envelope *e)
 {
 	_cleanup_buf_ struct buf from = BUF_INIT, sender = BUF_INIT;
 
+	trace_at(c->trace, STR(TRACE_ENVELOPE_SENDER));
 	if (e->has_sender && e->sender.n == 0)
 		return str_dup(e->sender);
-	if (e->has_sender)
+	if (!compose_may_override(c, e) &&
+	    !(e->has_sender && compose_is_own(c, e, MASQ_ENVELOPE, e->sender)))
+		compose_own(c, e, &from);
+	else if (e->has_sender)
 		buf_str(&from, e->sender);
 	else
 		compose_submitter(e, &from);
+	if (e->has_sender)
+		trace_change(c->trace, e->sender, buf_view(&from),
+		             "sender-override does not let the submitter choose it");
 	compose_address(c, e, MASQ_ENVELOPE, buf_view(&from), &sender);
 	return str_dup(buf_view(&sender));
-}
-
-/* A recipient while equal ones are looked for. */
-struct candidate {
-	char *addr;
-	size_t number;
-	bool twice;
-};
-
-static int compare_folded(struct str a, struct str b, bool fold)
-{
-	size_t n = a.n < b.n ? a.n : b.n;
-
-	for (size_t i = 0; i < n; i++) {
-		int x = fold ? ascii_lower(a.p[i]) : a.p[i];
-		int y = fold ? ascii_lower(b.p[i]) : b.p[i];
-
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	return (a.n > b.n) - (a.n < b.n);
-}
-
-/* By address (RFC 5321 2.4: the case of a local part counts, that of a domain not). */
-static int compare_addr(const struct candidate *x, const struct candidate *y)
-{
-	struct str xl, xd, yl, yd;
-	int order;
-
-	addr_split(str_z(x->addr), &xl, &xd);
-	addr_split(str_z(y->addr), &yl, &yd);
-	order = compare_folded(xd, yd, true);
-	return order ? order : compare_folded(xl, yl, false);
-}
-
-static int compare_candidates(const void *a, const void *b)
-{
-	const struct candidate *x = a, *y = b;
-	int order = compare_addr(x, y);
-
-	return order ? order : (x->number > y->number) - (x->number < y->number);
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-	const struct candidate *x = a, *y = b;
-
-	return (x->number > y->number) - (x->number < y->number);
 }
 
 void compose_plan(const struct compose_conf *c, const struct envelope *e,
                   struct plan *ret)
 {
-	struct candidate *all = calloc(e->rcpts + 1, sizeof(*all));
-
-	if (!all)
-		die_oom();
 	*ret = (struct plan){ .sender = plan_sender(c, e) };
 	ret->ret = str_dup(e->ret);
 	ret->envid = str_dup(e->envid);
-	for (size_t i = 0; i < e->rcpts; i++) {
-		_cleanup_buf_ struct buf b = BUF_INIT;
-
-		compose_complete(c, e->rcpt[i].addr, &b);
-		all[i] = (struct candidate){ .addr = str_dup(buf_view(&b)), .number = i };
-	}
-	qsort(all, e->rcpts, sizeof(*all), compare_candidates);
-	for (size_t i = 1; i < e->rcpts; i++)
-		all[i].twice = compare_addr(&all[i - 1], &all[i]) == 0;
-	qsort(all, e->rcpts, sizeof(*all), compare_numbers);
-	for (size_t i = 0; i < e->rcpts; i++) {
-		if (!all[i].twice)
-			plan_add(ret, str_z(all[i].addr), e->rcpt[i].notify,
-			         e->rcpt[i].orcpt);
-		free(all[i].addr);
-	}
-	free(all);
+	plan_rcpts(c, e, ret);
 }

@@ -2,10 +2,13 @@
 
 enum {
 	ENCODED_WORD_MAX = 75, /* RFC 2047 2 */
-	QP_LINE_MAX = 76,      /* RFC 2045 6.7 (5) */
+	QP_LINE_MAX = 76,      /* RFC 2045 6.7 (5); of encoded words: RFC 2047 2 */
+	/* Where a first encoded word may begin and still say something in its line. */
+	ENCODED_COLUMN_MAX = 40,
 };
 
 #define OPEN "=?utf-8?q?"
+#define OPEN_UNKNOWN "=?unknown-8bit?q?"
 
 static const char digits[] = "0123456789ABCDEF";
 
@@ -26,6 +29,44 @@ size_t text_utf8_length(struct str s)
 		if (((unsigned char)s.p[i] & 0xc0) != 0x80)
 			return 0;
 	return n;
+}
+
+/* The octets that a character of several begins with (RFC 3629 4). */
+static void utf8_begin(struct text_utf8 *u, unsigned char c)
+{
+	u->low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+	u->high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+	u->need = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+	u->bad = c < 0xc2 || c > 0xf4;
+}
+
+void text_utf8_add(struct text_utf8 *u, struct str s)
+{
+	for (size_t i = 0; i < s.n && !u->bad; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (u->need) {
+			u->bad = c < u->low || c > u->high;
+			u->need--;
+			u->low = 0x80;
+			u->high = 0xbf;
+		} else if (c >= 0x80) {
+			utf8_begin(u, c);
+		}
+	}
+}
+
+bool text_utf8_ok(const struct text_utf8 *u)
+{
+	return !u->bad && u->need == 0;
+}
+
+bool text_is_utf8(struct str s)
+{
+	struct text_utf8 u = { .need = 0 };
+
+	text_utf8_add(&u, s);
+	return text_utf8_ok(&u);
 }
 
 bool text_is_ascii(struct str s)
@@ -193,7 +234,7 @@ void text_decode_words(struct buf *b, struct str s)
 	text_clean(b, buf_view(&raw));
 }
 
-static bool is_encoded(struct str word)
+bool text_is_encoded(struct str word)
 {
 	struct str charset, text;
 	char encoding;
@@ -202,35 +243,50 @@ static bool is_encoded(struct str word)
 	       split(word, &charset, &encoding, &text);
 }
 
-static void encode_word(struct buf *b, struct str s)
+static void encode_octet(struct buf *b, char octet)
 {
+	unsigned char c = (unsigned char)octet;
+	char l = ascii_lower(octet);
+	char x[3] = { '=', digits[c >> 4], digits[c & 15] };
+
+	if (c == ' ')
+		buf_c(b, '_');
+	else if ((l >= 'a' && l <= 'z') || (c >= '0' && c <= '9'))
+		buf_c(b, octet);
+	else
+		buf_add(b, x, sizeof(x));
+}
+
+/* In as many words as it takes, parted as told; room: for the first. */
+static void encode_word(struct buf *b, struct str s, size_t room, const char *part)
+{
+	bool utf8 = text_is_utf8(s);
+	const char *open = utf8 ? OPEN : OPEN_UNKNOWN;
 	size_t start = b->n;
 
-	buf_z(b, OPEN);
+	buf_z(b, open);
 	while (s.n) {
-		size_t n = text_utf8_length(s);
+		size_t n = utf8 ? text_utf8_length(s) : 1;
 
-		n = n ? n : 1;
-		if (b->n - start + 3 * n + 2 > ENCODED_WORD_MAX) {
-			buf_z(b, "?= ");
+		if (b->n - start + 3 * n + 2 > room) {
+			buf_z(b, "?=");
+			buf_z(b, part);
 			start = b->n;
-			buf_z(b, OPEN);
+			room = ENCODED_WORD_MAX;
+			buf_z(b, open);
 		}
-		for (size_t i = 0; i < n; i++) {
-			unsigned char c = (unsigned char)s.p[i];
-			char l = ascii_lower(s.p[i]);
-			char x[3] = { '=', digits[c >> 4], digits[c & 15] };
-
-			if (c == ' ')
-				buf_c(b, '_');
-			else if ((l >= 'a' && l <= 'z') || (c >= '0' && c <= '9'))
-				buf_c(b, s.p[i]);
-			else
-				buf_add(b, x, sizeof(x));
-		}
+		for (size_t i = 0; i < n; i++)
+			encode_octet(b, s.p[i]);
 		s = str_from(s, n);
 	}
 	buf_z(b, "?=");
+}
+
+void text_encode_all(struct buf *b, struct str s, size_t column)
+{
+	size_t used = column < ENCODED_COLUMN_MAX ? column : ENCODED_COLUMN_MAX;
+
+	encode_word(b, s, used ? QP_LINE_MAX - used : ENCODED_WORD_MAX, "\n ");
 }
 
 void text_encode_words(struct buf *b, struct str s)
@@ -249,7 +305,7 @@ void text_encode_words(struct buf *b, struct str s)
 		first = false;
 		if (text_is_ascii(word)) {
 			buf_str(b, word);
-			encoded = is_encoded(word);
+			encoded = text_is_encoded(word);
 			continue;
 		}
 		/* Blanks between two encoded words are not shown: they go inside. */
@@ -259,42 +315,124 @@ void text_encode_words(struct buf *b, struct str s)
 		do
 			next = STR_NONE;
 		while (rest.n && str_cut(&rest, ' ', &next) && next.n == 0);
-		if (is_encoded(next))
+		if (text_is_encoded(next))
 			buf_c(&room, ' ');
-		encode_word(b, buf_view(&room));
+		encode_word(b, buf_view(&room), ENCODED_WORD_MAX, " ");
 		encoded = true;
 	}
 }
 
 /* ---- Quoted-printable ---- */
 
-void text_quoted_printable(struct buf *b, struct str s)
+static void qp_room(struct text_qp *q, struct buf *b, size_t n)
 {
-	size_t column = 0;
+	if (q->column + n > QP_LINE_MAX - 1) {
+		buf_z(b, "=\n");
+		q->column = 0;
+	}
+	q->column += n;
+}
 
+static void qp_coded(struct text_qp *q, struct buf *b, char octet)
+{
+	unsigned char c = (unsigned char)octet;
+	char x[3] = { '=', digits[c >> 4], digits[c & 15] };
+
+	qp_room(q, b, sizeof(x));
+	buf_add(b, x, sizeof(x));
+}
+
+/* A line that is ours must not look like a boundary. */
+static void qp_plain(struct text_qp *q, struct buf *b, char c)
+{
+	if (c == '-' && q->column + 1 > QP_LINE_MAX - 1) {
+		qp_coded(q, b, c);
+		return;
+	}
+	qp_room(q, b, 1);
+	buf_c(b, c);
+}
+
+void text_qp_add(struct text_qp *q, struct buf *b, struct str s)
+{
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
-		bool last = i + 1 == s.n || s.p[i + 1] == '\n';
-		bool plain = (c > 0x20 && c < 0x7f && c != '=') ||
-		             ((c == ' ' || c == '\t') && !last);
 
-		if (c == '\n') {
-			buf_c(b, '\n');
-			column = 0;
-			continue;
-		}
-		if (column + (plain ? 1 : 3) > QP_LINE_MAX - 1) {
-			buf_z(b, "=\n");
-			column = 0;
-		}
-		if (plain) {
-			buf_c(b, (char)c);
-			column++;
-		} else {
-			char x[3] = { '=', digits[c >> 4], digits[c & 15] };
-
-			buf_add(b, x, sizeof(x));
-			column += sizeof(x);
-		}
+		if (q->blank)
+			qp_plain(q, b, q->blank);
+		q->blank = '\0';
+		if (c == ' ' || c == '\t')
+			q->blank = (char)c;
+		else if (c > 0x20 && c < 0x7f && c != '=')
+			qp_plain(q, b, (char)c);
+		else
+			qp_coded(q, b, (char)c);
 	}
+}
+
+void text_qp_end(struct text_qp *q, struct buf *b)
+{
+	/* RFC 2045 6.7 (3): blanks at the end of a line do not last. */
+	if (q->blank)
+		qp_coded(q, b, q->blank);
+	q->blank = '\0';
+}
+
+void text_qp_eol(struct text_qp *q, struct buf *b)
+{
+	text_qp_end(q, b);
+	buf_c(b, '\n');
+	q->column = 0;
+}
+
+void text_quoted_printable(struct buf *b, struct str s)
+{
+	struct text_qp q = { .column = 0 };
+	struct str line;
+
+	while (str_chr(s, '\n') >= 0 && str_cut(&s, '\n', &line)) {
+		text_qp_add(&q, b, line);
+		text_qp_eol(&q, b);
+	}
+	text_qp_add(&q, b, s);
+	text_qp_end(&q, b);
+}
+
+/* ---- Base64 ---- */
+
+static void base64_group(struct text_base64 *q, struct buf *b)
+{
+	static const char set[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const unsigned char *h = q->held;
+	char out[4] = { set[h[0] >> 2], set[(h[0] & 3) << 4 | h[1] >> 4],
+		        set[(h[1] & 15) << 2 | h[2] >> 6], set[h[2] & 63] };
+
+	if (q->n < 3)
+		out[3] = '=';
+	if (q->n < 2)
+		out[2] = '=';
+	if (q->column == QP_LINE_MAX) {
+		buf_c(b, '\n');
+		q->column = 0;
+	}
+	buf_add(b, out, sizeof(out));
+	q->column += sizeof(out);
+	memset(q->held, 0, sizeof(q->held));
+	q->n = 0;
+}
+
+void text_base64_add(struct text_base64 *q, struct buf *b, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		q->held[q->n++] = (unsigned char)s.p[i];
+		if (q->n == 3)
+			base64_group(q, b);
+	}
+}
+
+void text_base64_end(struct text_base64 *q, struct buf *b)
+{
+	if (q->n)
+		base64_group(q, b);
 }

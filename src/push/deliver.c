@@ -1,6 +1,8 @@
 /* The tries of a message: what is sent, over which connections, and what it came to */
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/guard.h"
+#include "push/mending.h"
 #include "push/push.h"
 #include <errno.h>
 #include <poll.h>
@@ -84,29 +86,81 @@ static bool take_verdict(const struct push *p, struct result *r, struct verdict 
 	return got->kind == VERDICT_RECONNECT;
 }
 
+/* Makes what is sent legal for this host. 0; 1: it cannot be, and every recipient has its
+ * verdict; -errno: the message cannot be read. */
+static int mend_for_host(const struct push *p, const struct message *m, struct sending *s,
+                         struct mending *g)
+{
+	struct client_msg *msg = &s->msg;
+	struct mend_host host = { .eightbit = client_offers_8bit(p->client) };
+	bool utf8 = !text_is_ascii(msg->sender);
+	struct str why;
+	int e;
+
+	for (size_t i = 0; i < msg->rcpts; i++)
+		utf8 |= !text_is_ascii(msg->rcpt[i].addr);
+	/* A header in UTF-8 is for messages that cannot do without SMTPUTF8: the host could not
+	 * pass others on to hosts that lack it. */
+	host.utf8 = utf8 && client_offers_utf8(p->client);
+	e = mending_start(g, m, &host);
+	if (e < 0)
+		return e;
+	why = mending_refusal(g);
+	for (size_t i = 0; i < msg->rcpts && why.n; i++) {
+		struct verdict *v = &msg->rcpt[i].verdict;
+
+		*v = (struct verdict){ .kind = VERDICT_FAILED,
+			               .stage = STAGE_MAIL,
+			               .code = 554 };
+		buf_z(&v->text, "554 ");
+		buf_str(&v->text, why);
+	}
+	mending_apply(g, msg);
+	return why.n > 0;
+}
+
+static void report_mended(struct push *p, const struct message *m,
+                          const struct mending *g)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	mending_words(g, &b);
+	report_line(&p->report, "log i mended id=%s relay=%s%s", m->id.c,
+	            p->report.remote, b.p);
+}
+
 /* One client_send(). Returns how many recipients are to be tried on another connection, or
  * -errno when the message could not be read. */
 static int send_once(struct push *p, struct message *m, struct result *res,
                      bool *ret_settled)
 {
+	struct mending g = { .m = NULL };
 	struct sending s;
+	bool done = false;
 	int e, again = 0;
 
+	*ret_settled = false;
 	sending_make(&s, p, m, res);
 	p->sending = m;
-	e = client_send(p->client, &s.msg);
-	*ret_settled = false;
+	e = mend_for_host(p, m, &s, &g);
+	if (e == 0)
+		e = client_send(p->client, &s.msg);
 	for (size_t i = 0; i < s.msg.rcpts; i++) {
 		struct verdict *got = &s.msg.rcpt[i].verdict;
 
-		if (e == 0) {
+		done |= got->kind == VERDICT_DONE;
+		res[s.number[i]].ours = e > 0; /* not to be mended */
+		if (e >= 0) {
 			again +=
 			    take_verdict(p, &res[s.number[i]], got, s.msg.dsn_offered);
-			*ret_settled |= got->kind <= VERDICT_FAILED;
+			*ret_settled |= e == 0 && got->kind <= VERDICT_FAILED;
 		} else {
 			buf_free(&got->text);
 		}
 	}
+	if (e == 0 && done && mending_any(&g))
+		report_mended(p, m, &g);
+	mending_free(&g);
 	free(s.msg.rcpt);
 	free(s.number);
 	return e < 0 ? e : again;
@@ -159,6 +213,30 @@ static void send_all(struct push *p, struct message *m, struct result *res)
 		            strerror(-again));
 }
 
+/* Is it about the sender? A host that waits for the recipient before it judges (Postfix by
+ * default) says so at RCPT: with 5.7.x, or with RFC 3463's codes for senders. And 4.7.x at
+ * MAIL, the host's trouble with any other sender, can be about <> alone. */
+static bool blames_sender(const struct verdict *v)
+{
+	struct str code = str_from(buf_view(&v->text), 3);
+
+	if (v->stage == STAGE_MAIL)
+		return verdict_is_common(v) ||
+		       (v->kind == VERDICT_HOST && v->code / 10 == 45 &&
+		        str_starts(code, STR(" 4.7.")));
+	return v->stage == STAGE_RCPT && v->kind == VERDICT_FAILED &&
+	       (verdict_is_common(v) || str_starts(code, STR(" 5.1.7 ")) ||
+	        str_starts(code, STR(" 5.1.8 ")));
+}
+
+static bool is_blamed(const struct message *m, const struct result *res)
+{
+	for (size_t i = 0; i < m->note.plan.rcpts; i++)
+		if (res[i].open && blames_sender(&res[i].verdict))
+			return true;
+	return false;
+}
+
 /* Was the sender <> refused? Then once more, at once, with bounce-from. */
 static bool refuses_null(struct push *p, const struct message *m, struct result *res)
 {
@@ -169,7 +247,7 @@ static bool refuses_null(struct push *p, const struct message *m, struct result 
 	for (size_t i = 0; i < m->note.plan.rcpts; i++) {
 		struct verdict *v = &res[i].verdict;
 
-		if (!res[i].open || v->stage != STAGE_MAIL || !verdict_is_common(v))
+		if (!res[i].open || !blames_sender(v))
 			continue;
 		if (!p->no_null)
 			log_value(&line, "text", buf_view(&v->text));
@@ -189,13 +267,32 @@ static void deliver(struct push *p, struct message *m, struct result *res)
 	struct pollfd pfd = { .fd = JOB_FD_SOCKET, .events = POLLRDHUP };
 
 	send_all(p, m, res);
-	if (refuses_null(p, m, res))
+	if (refuses_null(p, m, res)) {
 		send_all(p, m, res);
+		/* Then it was not <>: the next one begins with that again. */
+		p->no_null = !is_blamed(m, res);
+	}
 	/* What ended because we were asked to leave says nothing of the host. */
 	if (poll(&pfd, 1, 0) > 0 && pfd.revents)
 		p->report.leaving = p->halt = true;
 	if (!p->report.leaving && !p->report.gave_up)
 		find_host_trouble(p, m, res);
+}
+
+/* What no host is asked. reply: "550 5.3.5 words", or 4yz. At RCPT and with codes that no
+ * host uses for the sender or the content, so that nobody is blamed but the recipient. */
+static void refuse_here(struct result *res, const char *reply)
+{
+	struct verdict *v = &res->verdict;
+	uint64_t code = 0;
+
+	str_u64(str_head(str_z(reply), 3), &code);
+	v->kind = reply[0] == '4' ? VERDICT_LATER : VERDICT_FAILED;
+	v->stage = STAGE_RCPT;
+	v->code = (int)code;
+	buf_reset(&v->text);
+	buf_z(&v->text, reply);
+	res->ours = true;
 }
 
 /* Too big for us: known before the host is asked. */
@@ -208,6 +305,7 @@ static bool refuse_size(const struct push *p, const struct message *m, struct re
 
 		if (!res[i].open)
 			continue;
+		res[i].ours = true;
 		v->kind = VERDICT_FAILED;
 		v->stage = STAGE_MAIL;
 		v->code = 552;
@@ -216,6 +314,31 @@ static bool refuse_size(const struct push *p, const struct message *m, struct re
 		        (long long)m->size);
 	}
 	return true;
+}
+
+/* A message that goes round in a circle is sent to nobody. */
+static bool refuse_loop(const struct push *p, const struct message *m, struct result *res)
+{
+	const char *why = guard_loop(m->original, p->compose.hostname, id_str(&m->id));
+
+	for (size_t i = 0; why && i < m->note.plan.rcpts; i++)
+		if (res[i].open)
+			refuse_here(&res[i], why);
+	return why != NULL;
+}
+
+/* Recipients that aliases lead to, but no mail. True: there is nobody else. */
+static bool refuse_aliases(const struct message *m, struct result *res)
+{
+	bool others = false;
+
+	for (size_t i = 0; i < m->note.plan.rcpts; i++) {
+		if (res[i].open && m->note.plan.rcpt[i].refused)
+			refuse_here(&res[i], m->note.plan.rcpt[i].refused);
+		else
+			others |= res[i].open;
+	}
+	return !others;
 }
 
 /* Has this recipient been refused so before, and is it sure by now that it is its own
@@ -318,7 +441,8 @@ static void work_on(struct push *p, struct message *m)
 		              m->note.rcpt[i].state != NOTE_FAILED;
 		res[i].verdict.kind = VERDICT_RECONNECT; /* not tried on any yet */
 	}
-	if (!refuse_size(p, m, res) && !p->report.gave_up)
+	if (!refuse_size(p, m, res) && !refuse_loop(p, m, res) &&
+	    !refuse_aliases(m, res) && !p->report.gave_up)
 		deliver(p, m, res);
 	if (p->report.gave_up) {
 		give_up(p, m, res);

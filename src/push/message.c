@@ -26,14 +26,21 @@ static struct str short_name(char name[static MESSAGE_NAME_MAX + 1])
 void message_conf(const struct conf *conf, char room[static MESSAGE_NAME_MAX + 1],
                   struct compose_conf *ret)
 {
+	const struct str name = short_name(room);
+
 	*ret =
-	    (struct compose_conf){ .hostname = conf->hostname[0] ? str_z(conf->hostname)
-		                                                 : short_name(room),
+	    (struct compose_conf){ .hostname =
+		                       conf->hostname[0] ? str_z(conf->hostname) : name,
+		                   .nodename = str_z(room),
 		                   .domain = str_z(conf->domain),
+		                   .domain_given = conf->domain_given,
 		                   .admin = str_z(conf->admin),
 		                   .rules = conf->rule,
 		                   .rules_n = conf->rules,
-		                   .expose = conf->expose };
+		                   .expose = conf->expose,
+		                   .override = conf->override,
+		                   .override_user = conf->override_user,
+		                   .own_uid = geteuid() };
 }
 
 /* Reads on, twice as far each time: what was read is parsed again. */
@@ -119,15 +126,14 @@ static void plan_new(struct message *m, const struct compose_conf *c)
 
 /* A plan of the sender anew and the recipients of the old one: the others of a message that
  * was split are not this part's. */
-static void plan_keep_rcpts(struct plan *p, const struct plan *old)
+static void plan_keep_rcpts(struct plan *p, const struct plan *old,
+                            const struct envelope *e, const struct compose_conf *c)
 {
 	struct plan anew = { .sender = p->sender, .ret = p->ret, .envid = p->envid };
 
 	p->sender = p->ret = p->envid = NULL;
 	plan_free(p);
-	for (size_t i = 0; i < old->rcpts; i++)
-		plan_add(&anew, str_z(old->rcpt[i].addr), str_z(old->rcpt[i].notify),
-		         str_z(old->rcpt[i].orcpt));
+	plan_rcpts_again(c, e, old, &anew);
 	*p = anew;
 }
 
@@ -180,7 +186,7 @@ static void plan_again(struct message *m, const struct compose_conf *c)
 	free(m->told);
 	plan_new(m, c);
 	if (old.origin.n) {
-		plan_keep_rcpts(&m->note.plan, &old.plan);
+		plan_keep_rcpts(&m->note.plan, &old.plan, &m->env, c);
 		free(m->note.rcpt);
 		m->note.pending = m->note.plan.rcpts;
 		m->note.rcpt = calloc(m->note.pending + 1, sizeof(*m->note.rcpt));
@@ -272,6 +278,37 @@ static void find_told(struct message *m)
 	free(seen);
 }
 
+static bool same_plan(const struct plan *a, const struct plan *b)
+{
+	if (a->rcpts != b->rcpts || strcmp(a->sender, b->sender) != 0)
+		return false;
+	for (size_t i = 0; i < a->rcpts; i++)
+		if (strcmp(a->rcpt[i].addr, b->rcpt[i].addr) != 0 ||
+		    !a->rcpt[i].refused != !b->rcpt[i].refused)
+			return false;
+	return true;
+}
+
+/* Does it wait for an alias, and would go on to wait? Then its clock goes on, too. */
+static bool waits_still(const struct message *m, const struct compose_conf *c)
+{
+	const struct note *n = &m->note;
+	struct plan anew;
+	bool waits = false, same;
+
+	for (size_t i = 0; i < n->plan.rcpts; i++)
+		waits |= n->rcpt[i].state == NOTE_LATER &&
+		         plan_waits_for_alias(&n->plan.rcpt[i]);
+	if (!waits)
+		return false;
+	compose_plan(c, &m->env, &anew);
+	if (n->origin.n)
+		plan_keep_rcpts(&anew, &n->plan, &m->env, c);
+	same = same_plan(&anew, &n->plan);
+	plan_free(&anew);
+	return same;
+}
+
 static void plan_make(struct message *m, const struct compose_conf *c)
 {
 	if (!m->noted) {
@@ -281,7 +318,7 @@ static void plan_make(struct message *m, const struct compose_conf *c)
 	m->told = calloc(m->note.plan.rcpts + 1, sizeof(*m->told));
 	if (!m->told)
 		die_oom();
-	if (m->note.recompose)
+	if (m->note.recompose && !waits_still(m, c))
 		plan_again(m, c);
 	find_told(m);
 }
@@ -292,7 +329,7 @@ static void kept_lines(const struct message *m, const size_t *number, struct buf
 	struct outcome_line l;
 
 	while (m->renumber && next_outcome(m, &text, &l)) {
-		if (l.kind == 'e' || l.kind == 'w' || l.kind == 'b') {
+		if (l.kind == 'e' || l.kind == 'w' || l.kind == 'b' || l.kind == 'u') {
 			buf_str(b, l.line);
 		} else if (l.number && number[l.number - 1] &&
 		           (l.rest.p[0] == 'D' || l.rest.p[0] == 'F')) {

@@ -23,6 +23,7 @@
 #define RELAYED "relayed: "
 
 enum {
+	REPLY_CODE = 4, /* octets of "550 " */
 	MIN_TRIES = 3,
 	ASIDE = 64, /* seconds that neighbours go before what met trouble of the host */
 	DOUBTS_MAX = 10,
@@ -165,13 +166,16 @@ static void judge_one(struct outcome *o, size_t i)
 {
 	const struct verdict *v = &o->res[i].verdict;
 	enum note_state s = state_of(o, i);
+	/* Nobody said it: so it is no reply. */
+	bool ours = o->res[i].ours && v->text.n > REPLY_CODE;
 
 	if (is_relayed(o, i))
 		tell(o, i, DSN_RELAYED, v->code, buf_view(&v->text));
 	else if (s == NOTE_LATER && o->warnings && wants(o, i, DSN_DELAYED))
 		tell(o, i, DSN_DELAYED, v->code, buf_view(&v->text));
 	else if (s == NOTE_FAILED && wants(o, i, DSN_FAILED))
-		tell(o, i, DSN_FAILED, v->code, buf_view(&v->text));
+		tell(o, i, DSN_FAILED, ours ? 0 : v->code,
+		     str_from(buf_view(&v->text), ours ? REPLY_CODE : 0));
 }
 
 static void add_to(struct outcome *o, const char *addr)
@@ -180,6 +184,19 @@ static void add_to(struct outcome *o, const char *addr)
 	compose_complete(o->r->compose, str_z(addr), &o->to);
 	if (!addr_envelope_ok(buf_view(&o->to)))
 		buf_reset(&o->to);
+}
+
+/* Is it for the administrator alone, as a report to him is? His address may lead elsewhere
+ * (aliases, rules for recipients), so that the plan does not tell. */
+static bool is_for_admin(const struct outcome *o)
+{
+	const struct envelope *e = &o->m->env;
+	_cleanup_buf_ struct buf one = BUF_INIT;
+
+	if (e->rcpts != 1)
+		return false;
+	compose_complete(o->r->compose, e->rcpt[0].addr, &one);
+	return str_ieq(buf_view(&one), buf_view(&o->to));
 }
 
 /* Whom the report goes to. Never a bounce to a bounce: what failed of a message without
@@ -198,6 +215,8 @@ static void find_to(struct outcome *o)
 			add_to(o, o->m->note.plan.sender);
 		return;
 	}
+	if (is_for_admin(o))
+		buf_reset(&o->to);
 	for (size_t i = 0; i < o->tells && o->to.n; i++)
 		if (str_ieq(o->tell[i].addr, buf_view(&o->to)))
 			buf_reset(&o->to);
@@ -339,6 +358,16 @@ static void told_lines(struct outcome *o)
 	}
 }
 
+/* Then the next try has to look the alias up again. */
+static bool waits_for_alias(const struct outcome *o)
+{
+	for (size_t i = 0; o->res && i < o->m->note.plan.rcpts; i++)
+		if (o->res[i].open && state_of(o, i) == NOTE_LATER &&
+		    plan_waits_for_alias(&o->m->note.plan.rcpt[i]))
+			return true;
+	return false;
+}
+
 static void end_lines(struct outcome *o)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
@@ -346,6 +375,8 @@ static void end_lines(struct outcome *o)
 	if (o->doubt)
 		buf_fmt(&b, "d %lld connection lost before the last reply\n",
 		        (long long)o->now);
+	if (waits_for_alias(o))
+		buf_fmt(&b, "c %lld\n", (long long)o->now);
 	buf_fmt(&b, "e %lld\n", (long long)o->now);
 	note_lines(o, "n", buf_view(&b), true);
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "push/fence.h"
+#include "push/maps.h"
 #include "push/push.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -258,12 +259,40 @@ static void template_read(struct push *p)
 		            line, line ? words : strerror(-e));
 }
 
-/* Everything that needs files: own CAs, GnuTLS, the template, addresses. */
+/* Without them mail would go out with addresses that were to be rewritten: it waits. */
+static bool maps_take(struct push *p)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT, text = BUF_INIT;
+
+	if (maps_read(&p->conf, &why) == 0)
+		return true;
+	buf_escape(&text, buf_view(&why), 400);
+	report_line(&p->report, "host push 0 %s", text.p);
+	return false;
+}
+
+/* What is wrong in them is said once a start; the rest of them works. */
+static void aliases_take(struct push *p)
+{
+	aliases_read(p->conf.aliases, &p->aliases);
+	p->compose.aliases = &p->aliases;
+	for (size_t i = 0; i < p->aliases.faults && i < ALIAS_FAULTS_MAX; i++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+
+		aliases_fault(&p->aliases, i, &b);
+		report_line(&p->report, "%s", b.p);
+	}
+}
+
+/* Everything that needs files: maps, aliases, own CAs, GnuTLS, the template, addresses. */
 static bool prepare(struct push *p)
 {
 	_cleanup_buf_ struct buf why = BUF_INIT;
 	const char *words = "";
 
+	if (!maps_take(p))
+		return false;
+	aliases_take(p);
 	if (p->host->tls_ca_file[0]) {
 		int e = io_slurp_at(AT_FDCWD, p->host->tls_ca_file, &p->ca, CA_FILE_MAX);
 

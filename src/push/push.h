@@ -5,6 +5,7 @@
 #ifndef PUSH_PUSH_H
 #define PUSH_PUSH_H
 
+#include "push/aliases.h"
 #include "push/report.h"
 #include "push/resolve.h"
 #include "smtp/client.h"
@@ -20,6 +21,7 @@ struct push {
 	struct conf conf;
 	const struct smarthost *host;
 	struct compose_conf compose;
+	struct alias_table aliases;
 	struct client_conf cc;
 	struct client *client;
 	struct buf password, ca, bounce_from;

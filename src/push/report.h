@@ -28,6 +28,7 @@ struct reporter {
 struct result {
 	bool open;   /* it was tried; else it was settled before */
 	bool no_dsn; /* the host that took it makes no reports (RFC 3461) */
+	bool ours;   /* the verdict is not the host's: it was not asked */
 	struct verdict verdict;
 };
 

@@ -12,7 +12,9 @@
  */
 #include "base/clock.h"
 #include "base/io.h"
+#include "push/aliases.h"
 #include "push/fence.h"
+#include "push/maps.h"
 #include "push/message.h"
 #include "push/record.h"
 #include <errno.h>
@@ -31,6 +33,7 @@ enum {
 struct router {
 	struct conf conf;
 	struct compose_conf compose;
+	struct alias_table aliases;
 	char name[MESSAGE_NAME_MAX + 1];
 	bool stop;
 };
@@ -244,6 +247,19 @@ static bool conf_take(struct router *r)
 	return r->conf.smarthosts > 0;
 }
 
+/* Without them the sender by which a route is chosen would be the wrong one. */
+static bool maps_take(struct router *r)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT, text = BUF_INIT, b = BUF_INIT;
+
+	if (maps_read(&r->conf, &why) == 0)
+		return true;
+	buf_escape(&text, buf_view(&why), 400);
+	buf_fmt(&b, "host push 0 %s\n", text.p);
+	say(r, buf_view(&b));
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	static struct router r;
@@ -263,6 +279,11 @@ int main(int argc, char **argv)
 	signal(SIGINT, SIG_IGN); /* as in push.c */
 	if (!conf_take(&r))
 		return EX_PROTOCOL;
+	if (!maps_take(&r))
+		return 0;
+	/* Push says what is wrong in them. */
+	aliases_read(r.conf.aliases, &r.aliases);
+	r.compose.aliases = &r.aliases;
 	(void)
 	    clock_ahead(); /* a test's clock is a file: open it while that can be done */
 	fence_route();

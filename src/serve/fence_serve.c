@@ -1,4 +1,5 @@
 #include "serve/fence_serve.h"
+#include <errno.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -56,8 +57,69 @@ static int landlock_read_below(int root)
 	return (int)abi;
 }
 
+/* The filter that push/fence.c gives the router; from linux/seccomp.h, filter.h, audit.h. */
+#if defined(__x86_64__)
+#define FENCE_ARCH 0xc000003eu
+#elif defined(__aarch64__)
+#define FENCE_ARCH 0xc00000b7u
+#endif
+
+#ifdef FENCE_ARCH
+enum { BPF_LOAD = 0x20, BPF_EQUAL = 0x15, BPF_AT_LEAST = 0x35, BPF_RETURN = 0x06 };
+enum { AT_NR = 0, AT_ARCH = 4, SECCOMP_FILTER = 2 };
+#define ALLOW 0x7fff0000u
+#define REFUSE (0x00050000u | EPERM)
+struct insn {
+	uint16_t code;
+	uint8_t yes, no;
+	uint32_t k;
+};
+
+/* Taken over, it could come to mailchuted's socket, where its uid is an administrator's, or
+ * end mailchuted and its children. */
+static const unsigned refused_calls[] = {
+	SYS_socket,         SYS_socketpair, SYS_connect,          SYS_bind,
+	SYS_listen,         SYS_accept,     SYS_accept4,          SYS_execve,
+	SYS_execveat,       SYS_ptrace,     SYS_process_vm_readv, SYS_process_vm_writev,
+	SYS_kill,           SYS_tkill,      SYS_pidfd_open,       SYS_pidfd_send_signal,
+	SYS_io_uring_setup, SYS_bpf,        SYS_rt_sigqueueinfo,  SYS_prlimit64,
+	SYS_unshare,
+};
+
+/* Best effort: a kernel without seccomp goes on without. */
+static void refuse_calls(void)
+{
+	enum { CALLS = ARRAY_LEN(refused_calls), HEAD = 5 };
+	struct insn f[HEAD + CALLS + 2] = {
+		{ BPF_LOAD, 0, 0, AT_ARCH },
+		{ BPF_EQUAL, 1, 0, FENCE_ARCH },
+		{ BPF_RETURN, 0, 0, REFUSE },
+		{ BPF_LOAD, 0, 0, AT_NR },
+		/* x32: the same calls under other numbers. */
+		{ BPF_AT_LEAST, CALLS + 1, 0, 0x40000000 },
+	};
+	const struct {
+		uint16_t n;
+		const struct insn *v;
+	} program = { ARRAY_LEN(f), f };
+
+	for (unsigned i = 0; i < CALLS; i++)
+		f[HEAD + i] =
+		    (struct insn){ BPF_EQUAL, (uint8_t)(CALLS - i), 0, refused_calls[i] };
+	f[HEAD + CALLS] = (struct insn){ BPF_RETURN, 0, 0, ALLOW };
+	f[HEAD + CALLS + 1] = (struct insn){ BPF_RETURN, 0, 0, REFUSE };
+	prctl(PR_SET_SECCOMP, SECCOMP_FILTER, &program, 0, 0);
+}
+#else
+static void refuse_calls(void)
+{
+}
+#endif
+
 int fence_serve(int root)
 {
+	int abi;
+
 	const struct rlimit none = { 0, 0 }, files = { FENCE_FILES, FENCE_FILES };
 #ifndef __SANITIZE_ADDRESS__ /* whose shadow is larger than any limit */
 	const struct rlimit memory = { FENCE_MEMORY, FENCE_MEMORY };
@@ -69,5 +131,7 @@ int fence_serve(int root)
 	setrlimit(RLIMIT_CORE, &none);
 	setrlimit(RLIMIT_NPROC, &none);
 	setrlimit(RLIMIT_NOFILE, &files);
-	return landlock_read_below(root);
+	abi = landlock_read_below(root);
+	refuse_calls();
+	return abi;
 }

@@ -1,4 +1,5 @@
 #include "serve/serve_frame.h"
+#include "spool/queue.h"
 #include <assert.h>
 #include <errno.h>
 
@@ -71,6 +72,8 @@ static int take_flush(struct str rest, struct request *r, const char **ret_why)
 		return 0;
 	if (rest.n == 0 || str_chr(rest, ' ') >= 0)
 		return bad(ret_why, "flush takes: [ROUTE]");
+	if (rest.n > QUEUE_ROUTE_MAX)
+		return bad(ret_why, "that is no name of a route");
 	r->route = rest;
 	return 0;
 }

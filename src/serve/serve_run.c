@@ -443,7 +443,7 @@ struct deed {
 	struct client *c;
 	const struct request *r;
 	size_t done, failed;
-	int code; /* of the last that failed */
+	int code; /* of the first that failed */
 	int gone; /* -errno: mailchuted or the client has gone */
 	bool alone;
 };
@@ -469,7 +469,7 @@ static void deed_do(struct deed *d, const struct id *id, struct buf *ret_words)
 		d->done++;
 	else
 		d->failed++;
-	if (!reply.ok)
+	if (!reply.ok && d->code == EX_OK)
 		d->code = reply.code;
 	if (d->alone) {
 		buf_str(ret_words, reply.words);

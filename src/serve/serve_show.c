@@ -260,6 +260,7 @@ static void show_event(struct out *o, const struct entry *e, struct str line)
 		        kind == 'd'   ? "in doubt"
 		        : kind == 'w' ? "warned"
 		        : kind == 'c' ? "recompose"
+		        : kind == 'u' ? "released"
 		                      : "try ended");
 		text_time(&o->b, n > INT64_MAX ? 0 : (int64_t)n);
 	}

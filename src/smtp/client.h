@@ -9,6 +9,7 @@
 
 #include "smtp/verdict.h"
 #include <sys/socket.h>
+#include <sys/types.h>
 
 enum client_tls { CLIENT_TLS_NONE, CLIENT_TLS_STARTTLS, CLIENT_TLS_IMPLICIT };
 
@@ -54,13 +55,27 @@ bool client_is_open(const struct client *c);
 /* One line for the log: "tls=1.3 cipher=... auth=plain pipelining=yes"; borrowed. */
 struct str client_facts(const struct client *c);
 
+/* What the host said of the content that it takes (EHLO); false when not open. */
+bool client_offers_8bit(const struct client *c);
+bool client_offers_utf8(const struct client *c); /* SMTPUTF8 */
+
+/* A body that is made while it is read. It is read at least twice, since SIZE must be exact,
+ * and must be the same each time. */
+struct client_body {
+	int (*rewind)(void *arg); /* to its beginning; 0 or -errno */
+	/* At most n octets; 0: the end; -errno. */
+	ssize_t (*read)(void *arg, char *p, size_t n);
+	void *arg;
+};
+
 struct client_msg {
 	struct str sender; /* "" for <> */
 	struct str header; /* LF or CRLF line ends, with the empty line */
 	int fd;            /* the body: from body_at to the end of file */
 	int64_t body_at;
-	struct str envid; /* xtext; used where DSN is offered */
-	struct str ret;   /* "FULL" or "HDRS" or empty */
+	const struct client_body *body; /* NULL: fd; else the body, and fd is not used */
+	struct str envid;               /* xtext; used where DSN is offered */
+	struct str ret;                 /* "FULL" or "HDRS" or empty */
 	struct client_rcpt {
 		struct str addr, notify, orcpt;
 		struct verdict verdict; /* out: the caller frees verdict.text */
@@ -76,8 +91,8 @@ struct client_msg {
 /* Sends one message: every recipient gets a verdict, also over several transactions (REST
  * is handled inside, never returned). MAIL with SIZE (exact, of the encoded form) where
  * offered, BODY=8BITMIME when the message has bytes >= 0x80 and it is offered, SMTPUTF8
- * when an address has such bytes (not offered: FAILED 5.6.7 for that recipient, or all
- * when it is the sender), DSN parameters where offered. Commands of one transaction are
+ * when an address has such bytes (not offered: when only its domain has them, that goes out
+ * in A-labels; else FAILED 5.6.7 for that recipient, or all when it is the sender), DSN parameters where offered. Commands of one transaction are
  * pipelined (RFC 2920) where offered. A message over the host's SIZE is FAILED 552 5.3.4
  * without being sent. A line of each recipient's verdict kind: HOST, RECONNECT and DOUBT
  * close the connection (client_is_open() is false then); with RECONNECT, HOST the

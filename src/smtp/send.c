@@ -1,5 +1,6 @@
 /* One message over an open session: its transactions, and a verdict for each recipient.
  */
+#include "smtp/idna.h"
 #include "smtp/session.h"
 #include "smtp/wire.h"
 #include "base/clock.h"
@@ -29,7 +30,7 @@ struct job {
 	struct client_msg *m;
 	unsigned char *state; /* enum rcpt_state of each recipient */
 	uint64_t size;        /* octets of the encoded form (RFC 1870) */
-	int64_t body;         /* octets of the body as it is in the file */
+	int64_t body;         /* octets of the body as it is read */
 	bool eightbit, utf8;
 	bool committed; /* on_commit was called */
 	/* Of this transaction: */
@@ -65,19 +66,37 @@ static bool has_eightbit(struct str s)
 	return false;
 }
 
+/* Some octets of the body from at on, where the last call ended: 0 at the end, -errno. */
+static ssize_t read_some(const struct job *j, char *p, size_t n, int64_t at)
+{
+	const struct client_msg *m = j->m;
+	ssize_t got;
+
+	if (m->body)
+		return m->body->read(m->body->arg, p, n);
+	do
+		got = pread(m->fd, p, n, m->body_at + at);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
+}
+
 /* Fills c->block from the body. Octets, fewer than a block only at the end; -errno. */
 static ssize_t read_block(struct job *j, int64_t at)
 {
 	size_t got = 0;
 
-	while (got < SESSION_BLOCK) {
-		ssize_t n = pread(j->m->fd, j->c->block + got, SESSION_BLOCK - got,
-		                  j->m->body_at + at + (int64_t)got);
+	if (at == 0 && j->m->body) {
+		int e = j->m->body->rewind(j->m->body->arg);
 
-		if (n < 0 && errno == EINTR)
-			continue;
+		if (e < 0)
+			return e;
+	}
+	while (got < SESSION_BLOCK) {
+		ssize_t n = read_some(j, j->c->block + got, SESSION_BLOCK - got,
+		                      at + (int64_t)got);
+
 		if (n < 0)
-			return -errno;
+			return n;
 		if (n == 0)
 			break;
 		got += (size_t)n;
@@ -193,6 +212,23 @@ static bool parameter_ok(struct str s)
 	return s.n > 0 && s.n <= PARAMETER_MAX;
 }
 
+/* Appends an address as this host can take it: without SMTPUTF8 an internationalised
+ * domain goes out in A-labels. False: it cannot. */
+static bool put_address(const struct job *j, struct buf *b, struct str a)
+{
+	if (!j->c->ext.smtputf8)
+		return idna_address(b, a) == 0;
+	buf_str(b, a);
+	return true;
+}
+
+static bool needs_utf8(const struct job *j, struct str a)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	return has_eightbit(a) && !put_address(j, &b, a);
+}
+
 /* Sorts out what cannot be sent to this host at all. */
 static void preflight(struct job *j)
 {
@@ -201,7 +237,7 @@ static void preflight(struct job *j)
 
 	if (!address_ok(m->sender)) {
 		refuse(j, SIZE_MAX, 553, "5.1.7 the sender's address is malformed");
-	} else if (has_eightbit(m->sender) && !x->smtputf8) {
+	} else if (needs_utf8(j, m->sender)) {
 		refuse(j, SIZE_MAX, 553,
 		       "5.6.7 the sender's address needs SMTPUTF8, which the host does "
 		       "not offer");
@@ -221,7 +257,7 @@ static void preflight(struct job *j)
 			continue;
 		if (!a.n || !address_ok(a))
 			refuse(j, i, 553, "5.1.3 the recipient's address is malformed");
-		else if (has_eightbit(a) && !x->smtputf8)
+		else if (needs_utf8(j, a))
 			refuse(j, i, 553,
 			       "5.6.7 the address needs SMTPUTF8, which the host does "
 			       "not offer");
@@ -243,7 +279,7 @@ static void put_mail(const struct job *j, struct buf *b)
 	const struct ehlo *x = &j->c->ext;
 
 	buf_z(b, "MAIL FROM:<");
-	buf_str(b, j->m->sender);
+	put_address(j, b, j->m->sender);
 	buf_c(b, '>');
 	if (x->size)
 		buf_fmt(b, " SIZE=%llu", (unsigned long long)j->size);
@@ -261,7 +297,7 @@ static void put_mail(const struct job *j, struct buf *b)
 static void put_rcpt(const struct job *j, const struct client_rcpt *r, struct buf *b)
 {
 	buf_z(b, "RCPT TO:<");
-	buf_str(b, r->addr);
+	put_address(j, b, r->addr);
 	buf_c(b, '>');
 	if (j->c->ext.dsn) {
 		parameter(b, "NOTIFY", r->notify);

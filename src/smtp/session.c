@@ -16,6 +16,16 @@ int64_t session_ms(const struct client *c, int64_t seconds)
 	return seconds * (c->conf->timeout_scale > 0 ? c->conf->timeout_scale : 1000);
 }
 
+bool client_offers_8bit(const struct client *c)
+{
+	return c->open && c->ext.eightbit;
+}
+
+bool client_offers_utf8(const struct client *c)
+{
+	return c->open && c->ext.smtputf8;
+}
+
 void session_close(struct client *c)
 {
 	conn_close(&c->conn);

@@ -93,7 +93,7 @@ static int taken_copy(struct spool *s, const struct adopt_ops *ops, struct takin
 	_cleanup_fd_ int in =
 	    openat(s->taken, t->a.id.c,
 	           O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
-	_cleanup_buf_ struct buf head = BUF_INIT, name = BUF_INIT;
+	_cleanup_buf_ struct buf head = BUF_INIT, name = BUF_INIT, groups = BUF_INIT;
 	struct stat st;
 	int64_t n;
 	int e;
@@ -114,8 +114,10 @@ static int taken_copy(struct spool *s, const struct adopt_ops *ops, struct takin
 		return -EINVAL;
 	t->a.uid = st.st_uid;
 	ops->who(ops->arg, st.st_uid, &t->login, &name);
-	envelope_print_attested(&head, st.st_uid, buf_view(&t->login), buf_view(&name),
-	                        st.st_mtime);
+	if (ops->groups)
+		ops->groups(ops->arg, st.st_uid, &groups);
+	envelope_print_submitter(&head, st.st_uid, buf_view(&t->login), buf_view(&name),
+	                         buf_view(&groups), st.st_mtime);
 	t->copy = spool_file_begin(s->new, &t->a.id);
 	if (t->copy < 0)
 		return t->copy;

@@ -20,6 +20,8 @@ struct adopted {
 struct adopt_ops {
 	/* Finds login and full name of a uid; may leave them empty. */
 	void (*who)(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name);
+	/* The groups of a uid to attest (envelope.h). May be NULL: none are. */
+	void (*groups)(void *arg, uid_t uid, struct buf *ret);
 	/* Told after the copy is durable and the drop is gone. */
 	void (*adopted)(void *arg, const struct adopted *a);
 	/* May this uid have one more? False: it waits in the drop. Asked once for each

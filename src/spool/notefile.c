@@ -130,9 +130,10 @@ int derived_publish(struct spool *s, const struct id *parent, unsigned n)
 	e = io_rename_new(s->new, name, s->new, id.c);
 	if (e == -EEXIST)
 		unlinkat(s->new, name, 0);
-	else if (e < 0 && e != -ENOENT)
-		return e;
-	return fsync(s->new) < 0 ? -errno : 0;
+	if (e == 0 || e == -EEXIST || e == -ENOENT)
+		e = fsync(s->new) < 0 ? -errno : 0;
+	s->unpublished |= e < 0;
+	return e;
 }
 
 /* Removes what part_prepare() made. */
@@ -231,6 +232,24 @@ static bool note_tells(struct spool *s, const struct id *parent, unsigned n)
 		if (str_eq(line, str_z(want)))
 			return true;
 	return false;
+}
+
+bool derived_again(struct spool *s)
+{
+	DIR *d = s->unpublished ? dir_open(s->new, ".") : NULL;
+	const struct dirent *e;
+	struct id parent;
+	unsigned n;
+
+	if (!d)
+		return !s->unpublished;
+	s->unpublished = false; /* derived_publish() says so again */
+	while ((e = readdir(d)))
+		if (derived_parse(e->d_name, &parent, &n) && note_tells(s, &parent, n) &&
+		    derived_publish(s, &parent, n) == 0)
+			s->uncounted = true;
+	closedir(d);
+	return !s->unpublished;
 }
 
 void derived_recover(struct spool *s)

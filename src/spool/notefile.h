@@ -40,6 +40,10 @@ int part_prepare(struct spool *s, const struct id *parent, unsigned n, const cha
 
 /* Takes the name of something prepared apart: d.<parent>.<n>. False: another name. */
 bool derived_parse(const char *name, struct id *ret_parent, unsigned *ret_n);
+/* Publishes what derived_publish() failed to, before its parent is tried again: with the
+ * parent goes the note that tells of it. Costs nothing when nothing failed. False: it failed
+ * again. */
+bool derived_again(struct spool *s);
 /* At the start: what was prepared and not published is published when the parent's note
  * has its "b" line, and removed otherwise, a part together with its note. */
 void derived_recover(struct spool *s);

@@ -31,6 +31,8 @@ struct spool {
 	unsigned drop_junk; /* names that are none, so far */
 	bool taken_left;    /* taken/ may hold something: look there first */
 	bool taken_dirty;   /* names were removed from taken/ and not yet synced */
+	bool unpublished;   /* derived_publish() failed: see derived_again() */
+	bool uncounted;     /* messages came or went and nobody was told: count anew */
 };
 
 /* Opens the spool; with create, folders and the FIFO that are missing are made (modes as

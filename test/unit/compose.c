@@ -1,7 +1,5 @@
-#include "mail/compose.h"
-#include "mail/addr.h"
-#include "mail/head.h"
-#include "mail/phrase.h"
+#include "props.h"
+#include <time.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -49,9 +47,83 @@ static void test_fields(void **state)
 		const char *name, *rule, *as_name, *in, *want;
 	} rows[] = {
 		{ "cron", "e@i", NULL, "From: root (Cron Daemon)\n",
-		  "From: e@i (Cron Daemon)\n" },
+		  "From: e@i (Cron Daemon)\nAuto-Submitted: auto-generated\n" },
 		{ "cronie", "e@i", NULL, "From: \"(Cron Daemon)\" <root>\n",
-		  "From: \"(Cron Daemon)\" <e@i>\n" },
+		  "From: \"(Cron Daemon)\" <e@i>\nAuto-Submitted: auto-generated\n" },
+		{ "cron, named", "e@i", "%n at %h", "From: root (Cron Daemon)\n",
+		  "From: \"Cron Daemon at box.example.org\" <e@i>\n"
+		  "Auto-Submitted: auto-generated\n" },
+		{ "cronie, named", "e@i", "%n at %h", "From: \"(Cron Daemon)\" <root>\n",
+		  "From: \"Cron Daemon at box.example.org\" <e@i>\n"
+		  "Auto-Submitted: auto-generated\n" },
+		{ "cron by its fields", NULL, NULL,
+		  "From: root@b\nX-Cron-Env: <HOME=/root>\nX-Cron-Env: <A=b>\n",
+		  "From: root@b\nX-Cron-Env: <HOME=/root>\nX-Cron-Env: <A=b>\n"
+		  "Auto-Submitted: auto-generated\n" },
+		{ "anacron", NULL, NULL, "From: Anacron <root>\n",
+		  "From: Anacron <root@example.org>\nAuto-Submitted: auto-generated\n" },
+		{ "cron that says so", NULL, NULL,
+		  "From: a@b (Cron Daemon)\nauto-submitted: auto-replied\n",
+		  "From: a@b (Cron Daemon)\nauto-submitted: auto-replied\n" },
+		{ "not cron", NULL, NULL, "From: Cron <a@b>\nSubject: (Cron Daemon)\n",
+		  "From: Cron <a@b>\nSubject: (Cron Daemon)\n" },
+		{ "open angle", NULL, NULL, "From: A <a@b\n", "From: A <a@b>\n" },
+		{ "open angle, rule", "e@i", NULL, "From: A <@x:a@b (c)\nTo: <d@e , f\n",
+		  "From: A <e@i> (c)\nTo: <d@e> , f@example.org\n" },
+		{ "two authors", NULL, NULL, "From: a@b, C <c@d>\n",
+		  "From: a@b, C <c@d>\nSender: \"Eddy Moe\" <eddy@example.org>\n" },
+		{ "two authors, rule", "e@i", NULL, "From: a@b, C <c@d>\n",
+		  "From: e@i, C <e@i>\nSender: \"Eddy Moe\" <e@i>\n" },
+		{ "two authors in a group", NULL, NULL, "From: G: a@b, c@d;\n",
+		  "From: G: a@b, c@d;\nSender: \"Eddy Moe\" <eddy@example.org>\n" },
+		{ "two authors, a sender", NULL, NULL, "Sender: x@y\nFrom: a@b, c@d\n",
+		  "Sender: x@y\nFrom: a@b, c@d\n" },
+		{ "two authors, no sender in it", NULL, NULL,
+		  "From: a@b, c@d\nSender: the boss\n",
+		  "From: a@b, c@d\nX-Original-Sender: the boss\n"
+		  "Sender: \"Eddy Moe\" <eddy@example.org>\n" },
+		{ "two of each", NULL, NULL,
+		  "From: a@b\nFrom: c@d\nDate: y\nDATE: z\nSender: a@b\nSender: c@d\n"
+		  "Reply-To: a\nReply-To: b\nMessage-ID: <q>\nSubject: s\nSubject: t\n"
+		  "In-Reply-To: <1>\nIn-Reply-To: <2>\nReferences: <1>\n"
+		  "References:\n <2>\nContent-Type: text/plain\nContent-type: x/y\n"
+		  "Comments: 1\nComments: 2\nReceived: 1\nReceived: 2\n",
+		  "From: a@b\nX-Original-From: c@d\nX-Original-Date: y\n"
+		  "X-Original-DATE: z\nSender: a@b\nX-Original-Sender: c@d\n"
+		  "Reply-To: a@example.org\nX-Original-Reply-To: b\n"
+		  "X-Original-Message-ID: <q>\nSubject: s\nX-Original-Subject: t\n"
+		  "In-Reply-To: <1>\nX-Original-In-Reply-To: <2>\nReferences: <1>\n"
+		  "X-Original-References:\n <2>\nContent-Type: text/plain\n"
+		  "X-Original-Content-type: x/y\n"
+		  "Comments: 1\nComments: 2\nReceived: 1\nReceived: 2\n" },
+		{ "two of MIME's", NULL, NULL,
+		  "From: a@b\nMIME-Version: 1.0\nmime-version: 1.0\n"
+		  "Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64\n",
+		  "From: a@b\nMIME-Version: 1.0\nX-Original-mime-version: 1.0\n"
+		  "Content-Transfer-Encoding: 7bit\n"
+		  "X-Original-Content-Transfer-Encoding: base64\n" },
+		{ "everything resent", NULL, NULL,
+		  "From: a@b\nResent-From: r\nResent-Sender: s\nResent-Reply-To: t\n"
+		  "Resent-To: u\nResent-Cc: v\nResent-To: w\n",
+		  "From: a@b\nResent-From: r@example.org\nResent-Sender: s@example.org\n"
+		  "Resent-Reply-To: t@example.org\nResent-To: u@example.org\n"
+		  "Resent-Cc: v@example.org\nResent-To: w@example.org\n" },
+		{ "joined, a backslash at the end", NULL, NULL,
+		  "From: a@b\nTo: a@b, x\\ \nTo: c@d\n",
+		  "From: a@b\nTo: c@d\nX-Original-To: a@b, x\\ \n" },
+		{ "the first good From", NULL, NULL, "From: nobody here\nFrom: a@b\n",
+		  "X-Original-From: nobody here\nFrom: a@b\n" },
+		{ "empty ones go", NULL, NULL,
+		  "From:\nSender: \nFrom: a@b\nReply-To:\n\t\nResent-To: ,\nSubject:\n",
+		  "From: a@b\nSubject:\n" },
+		{ "joined", NULL, NULL,
+		  "From: a@b\nto: a, \n b (x)\nX: y\nTO:c@d,\nTo:\nTo: G: e;\n",
+		  "From: a@b\nTo: a@example.org, \n b@example.org (x),\n c@d,\n "
+		  "G: e@example.org;\nX: y\n" },
+		{ "joined, with what is no list", NULL, NULL,
+		  "From: a@b\nTo: \"c@d\nTo: e@f\nTo: g h\nTo: i@j (k\n",
+		  "From: a@b\nTo: e@f\nX-Original-To: \"c@d\nX-Original-To: g h\n"
+		  "X-Original-To: i@j (k\n" },
 		{ "kept", NULL, NULL, "From: \"a, b\"\n\t<x@y>  (c)\n",
 		  "From: \"a, b\"\n\t<x@y>  (c)\n" },
 		{ "completed", NULL, NULL, "From:root\n", "From:root@example.org\n" },
@@ -62,14 +134,15 @@ static void test_fields(void **state)
 		  "From: x@example.org\nTo: a@example.org, T: \"b c\"@example.org , "
 		  "d@e;,\n "
 		  "f@example.org (g)\n" },
-		{ "to not masqueraded", "e@i", NULL, "From: a@b\nTo: a@b\nCc: c\n",
-		  "From: e@i\nTo: a@b\nCc: c@example.org\n" },
+		{ "to not masqueraded", "e@i", NULL, "From: a@b\nTo: a@b\n",
+		  "From: e@i\nTo: a@b\n" },
 		{ "sender", "e@i", NULL, "From: a@b\nsender :  a@b\n",
 		  "From: e@i\nsender :  e@i\n" },
 		{ "resent", "e@i", NULL, "From: a@b\nResent-From: r\nResent-To: t\n",
 		  "From: e@i\nResent-From: e@i\nResent-To: t@example.org\n" },
 		{ "group", "e@i", NULL, "From: G: a@b, \"x\" <c@d> (q);\n",
-		  "From: G: e@i, \"x\" <e@i> (q);\n" },
+		  "From: G: e@i, \"x\" <e@i> (q);\n"
+		  "Sender: \"Eddy Moe\" <e@i>\n" },
 		{ "encoded word", "e@i", NULL,
 		  "From: =?utf-8?q?J=C3=BC?=\n =?utf-8?q?x?= <a@b>\n",
 		  "From: =?utf-8?q?J=C3=BC?=\n =?utf-8?q?x?= <e@i>\n" },
@@ -156,8 +229,19 @@ static void test_missing(void **state)
 		  "Subject: x\n" DATE MESSAGE_ID "From: \"Eddy Moe\" <eddy@example.org>\n"
 		  "To: undisclosed-recipients:;\n" },
 		{ "date", REST "From: a@b\nTo: c@d\n", REST "From: a@b\nTo: c@d\n" },
-		{ "bcc is enough", REST "From: a@b\nBcc: c@d\n", REST "From: a@b\n" },
-		{ "empty to", REST "From: a@b\nTo:\n", REST "From: a@b\nTo:\n" },
+		{ "bcc is not enough", REST "From: a@b\nBcc: c@d\n",
+		  REST "From: a@b\nTo: undisclosed-recipients:;\n" },
+		{ "cc is enough", REST "From: a@b\nCc: c@d\n",
+		  REST "From: a@b\nCc: c@d\n" },
+		{ "empty to", REST "From: a@b\nTo: ,\n",
+		  REST "From: a@b\nTo: undisclosed-recipients:;\n" },
+		{ "two to, both no lists", REST "From: a@b\nTo: a b\nTo: (c\n",
+		  REST "From: a@b\nX-Original-To: a b\nX-Original-To: (c\n"
+		       "To: undisclosed-recipients:;\n" },
+		{ "two cc", REST "Cc: a@b\nFrom: a@b\nCc: c@d\nTo: e@f\nTo: g@h\n",
+		  REST "Cc: a@b,\n c@d\nFrom: a@b\nTo: e@f,\n g@h\n" },
+		{ "empty date and id", "Date:\nMessage-ID: \nFrom: a@b\nTo: c@d\n",
+		  "From: a@b\nTo: c@d\n" DATE MESSAGE_ID },
 		{ "case", "dAtE: x\nMESSAGE-id: <x@y>\nFROM: a@b\nCC: c@d\n",
 		  "dAtE: x\nMESSAGE-id: <x@y>\nFROM: a@b\nCC: c@d\n" },
 	};
@@ -362,7 +446,8 @@ static void test_unchanged(void **state)
 	    "From: \"A, B\" <a@b> (c (d)), e . f @ g (h)\nSender: <a@b>\nReply-To: G:;\n"
 	    "To: =?utf-8?q?x?= <a@b>,,\n  c@d (),\n\t\"q\\\"\" <\"r s\"@t>\nCc: no "
 	    "address here\n"
-	    "Subject :\n X\n \n Y\nX-Empty:\nResent-To: <@r,@s:t@u>\nDate: again\n";
+	    "Subject :\n X\n \n Y\nX-Empty:\nResent-To: <@r,@s:t@u>\nResent-To: "
+	    "again@x\n";
 	struct compose_conf c = conf_plain();
 	struct envelope e = envelope_plain();
 	_cleanup_buf_ struct buf got = BUF_INIT, crlf = BUF_INIT;

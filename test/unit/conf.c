@@ -56,11 +56,37 @@ static const struct {
 	{ "later", H "stream = \"auto\" }", ":1: \"stream\" is not in this version" },
 	{ "later list", H "\nrate = { \"1/m\", \"2/h\" } }",
 	  ":2: \"rate\" is not in this version" },
-	{ "later root", "aliases = \"/etc/aliases\"\n",
-	  "\"aliases\" is not in this version" },
+	{ "later in smarthost", H "hold = \"x\" }", "\"hold\" is not in this version" },
+	{ "aliases", "aliases = \"aliases\"\n", "is no whole path" },
+	{ "aliases missing", H "}\naliases = \"@/none\"\n", ":2: aliases: /" },
+	{ "aliases folder", H "}\naliases = \"@/\"\n", "is no regular file" },
 	{ "later section", "\nlisten \"127.0.0.1:25\" {\n allow = { \"::1\" }\n}\n",
 	  ":2: \"listen\" is not in this version" },
-	{ "override", H "}\nsender-override = \"no\"", "\"no\" is not in this version" },
+	{ "override, mixed", H "}\nsender-override = { ann, \"no\" }",
+	  ":2: sender-override has \"no\" among users" },
+	{ "override, both", H "}\nsender-override = { yes, no }",
+	  "has \"yes\" among users" },
+	{ "override, empty", H "}\nsender-override = { }",
+	  ":2: the list sender-override is empty" },
+	{ "override, two in one", H "}\nsender-override = \"ann bob\"", "is no login" },
+	{ "group without name", H "}\nsender-override = \"@\"", "names no group" },
+	{ "groups in one", H "}\nsender-override = \"@a,b\"",
+	  "is no group; write several" },
+	{ "uid", H "}\nmasquerade { match = x as = \"a@b\" user = \"uid:ann\" }",
+	  "is no user number; it would look like uid:1000" },
+	{ "uid large",
+	  H "}\nmasquerade { match = x as = \"a@b\" user = \"uid:4294967296\" }",
+	  "is no user number" },
+	{ "map and as", H "}\nmasquerade { map = \"@/map\"\nas = \"a@b\" }",
+	  ":2: masquerade with both as and map" },
+	{ "map missing", H "}\nmasquerade {\nmap = \"@/none\" }", ":3: map: /" },
+	{ "map folder", H "}\nmasquerade { map = \"@/\" }", "is no regular file" },
+	{ "map relative", H "}\nmasquerade { map = \"map\" }", "is no whole path" },
+	{ "map damaged", H "}\n\nmasquerade { map = \"@/bad-map\" }", ":3: map: /" },
+	{ "map damaged, line", H "}\nmasquerade { map = \"@/bad-map\" }",
+	  "/bad-map:2: only one word" },
+	{ "keep-original", H "}\nmasquerade { keep-original = x }",
+	  "is neither yes nor no" },
 	{ "srv host", H "host = \"srv:example.org\" }", "is not in this version" },
 	{ "auth later", H "auth = \"xoauth2\" }", "is not in this version; use auto" },
 
@@ -128,7 +154,7 @@ static const struct {
 	  ":3: masquerade without match" },
 	{ "no as", H "}\nmasquerade { match = \"*\" }", ":2: masquerade without as" },
 	{ "letter", H "}\nmasquerade { match = \"*\"\n as = \"%x@b\" }",
-	  ":3: as \"%x@b\" has an unknown %x; there are %u %d %h %%" },
+	  ":3: as \"%x@b\" has an unknown %x; there are %u %b %t %+ %d %h %%" },
 	{ "letter n in as", H "}\nmasquerade { match = \"*\" as = \"%n@b\" }",
 	  "unknown %n" },
 	{ "percent at end", H "}\nmasquerade { match = \"*\" as = \"a@b\" name = \"%\" }",
@@ -252,6 +278,12 @@ static void two_lines(void **state)
 	assert_string_equal(c.bounce_to, "sender");
 	assert_string_equal(c.bounce_from, "");
 	assert_string_equal(c.bounce_template, "");
+	assert_string_equal(c.aliases, "/etc/aliases");
+	assert_false(c.domain_given);
+	assert_int_equal(c.override, MASQ_OVERRIDE_YES);
+	assert_int_equal(c.override_user.n, 0);
+	assert_false(c.rule[0].keep_original);
+	assert_string_equal(c.rule[0].map, "");
 	assert_false(conf_is_local(str_z(c.hostname)));
 	conf_free(&c);
 }
@@ -299,7 +331,8 @@ static void ports(void **state)
 static const char everything[] =
     "hostname = \"box.example.org\" domain = 'example.org'\n"
     "admin = \"sys\\\"admin\\\"@example.org\" /* a */\n"
-    "expose = { \"postmaster@*\", \"abuse@*\" }\nsender-override = yes\n"
+    "expose = { \"postmaster@*\", \"abuse@*\" } aliases = \"@/pw\"\n"
+    "sender-override = { ann, \"@mail\" }\n"
     "smarthost \"hub.example.org\" {\n"
     " host = { \"a.example.org\", \"[192.0.2.7]\", \"2001:db8::7\", \"192.0.2.8\" }\n"
     " port = 1025 tls = starttls tls-verify = no tls-ca-file = \"@/ca\"\n"
@@ -312,7 +345,11 @@ static const char everything[] =
     "queue { max-message-size = 1G max-messages = 5K max-bytes = 2G max-per-user = 7\n"
     " min-free = 0 } log { to = stderr }\n"
     "masquerade { match = \"root@*\" as = \"alerts+%h@example.org\" name = \"%n at %h\"\n"
-    " rewrite = { \"from\", \"reply-to\", \"to\", \"cc\" } user = { \"www-data\" } }\n"
+    " rewrite = { \"from\", \"reply-to\", \"to\", \"cc\" } user = { \"www-data\", "
+    "\"@mail\" }\n"
+    " client = \"192.0.2.*\" keep-original = yes } masquerade { map = \"@/map\" user = "
+    "\"@adm\"\n"
+    " rewrite = { recipient, resent-cc } }\n"
     "masquerade { match = \"*\" as = \"%u@example.org\" user = ann }\n"
     "smarthost corp { for = { \"corp.example\", \"*.corp.example\" }\n"
     " from = { \"*@example.org\" } }\n"
@@ -352,9 +389,9 @@ static void all_keys(void **state)
 	assert_int_equal(c.rule[0].rewrite,
 	                 MASQ_FROM | MASQ_REPLY_TO | MASQ_TO | MASQ_CC);
 	assert_string_equal(c.rule[0].user.v[0], "www-data");
-	assert_int_equal(c.rule[1].line, 17);
+	assert_int_equal(c.rule[2].line, 19);
 	assert_int_equal(c.max_message_size, 1 << 30);
-	assert_int_equal(c.smarthost[1].line, 18);
+	assert_int_equal(c.smarthost[1].line, 20);
 
 	/* Packed, unpacked and packed again it is the same; cut or longer it is refused. */
 	conf_pack(&c, &one);
@@ -363,7 +400,26 @@ static void all_keys(void **state)
 	assert_true(str_eq(buf_view(&one), buf_view(&two)));
 	assert_string_equal(again.smarthost[0].user, "caf\xc3\xa9");
 	assert_string_equal(again.rule[0].name, "%n at %h");
-	assert_null(again.rule[1].name);
+	assert_null(again.rule[2].name);
+	assert_true(again.rule[0].keep_original && !again.rule[2].keep_original);
+	assert_string_equal(again.rule[0].client.v[0], "192.0.2.*");
+	assert_string_equal(again.rule[1].match, "*");
+	assert_true(str_iends(str_z(again.rule[1].map), STR("/map")));
+	assert_null(again.rule[1].table);
+	assert_int_equal(again.rule[1].rewrite, MASQ_RECIPIENT | MASQ_RESENT_CC);
+	assert_true(again.domain_given);
+	assert_true(str_iends(str_z(again.aliases), STR("/pw")));
+	assert_int_equal(again.override, MASQ_OVERRIDE_LIST);
+	assert_string_equal(again.override_user.v[1], "@mail");
+	{
+		struct strv groups = { .n = 0 };
+
+		conf_groups(&again, &groups);
+		assert_int_equal(groups.n, 2);
+		assert_string_equal(groups.v[0], "mail");
+		assert_string_equal(groups.v[1], "adm");
+		strv_free(&groups);
+	}
 	assert_string_equal(again.smarthost[0].tls_key, "");
 	assert_int_equal(again.smarthost[0].warn_after.n, 2);
 	assert_int_equal(again.smarthost[0].warn_after.v[0], 14400);

@@ -159,6 +159,9 @@ static void admin(void **state)
 		{ "only from",
 		  "masquerade { match = \"*\" as = \"e@x\" rewrite = from }\n", "e@x" },
 		{ "quoted", RULE("*", "e e@x"), "\"e e\"@x" },
+		{ "map", "masquerade { map = \"@/map\" }\n" RULE("*", "e@x"), "e@x" },
+		{ "client", "masquerade { match = \"*\" as = \"e@x\" client = \"*\" }\n",
+		  "" },
 	};
 
 	(void)state;
@@ -171,6 +174,59 @@ static void admin(void **state)
 			fail_msg("%s: %s", rows[i].name, err.p);
 		if (strcmp(c.admin, rows[i].want) != 0)
 			fail_msg("%s: \"%s\"", rows[i].name, c.admin);
+		conf_free(&c);
+	}
+}
+
+static void override(void **state)
+{
+	static const struct {
+		const char *name, *in;
+		enum masq_override want;
+		size_t users;
+	} rows[] = {
+		{ "none", "", MASQ_OVERRIDE_YES, 0 },
+		{ "yes", "sender-override = yes\n", MASQ_OVERRIDE_YES, 0 },
+		{ "no", "sender-override = { no }\n", MASQ_OVERRIDE_NO, 0 },
+		{ "list", "sender-override = { ann, \"@mail\", \"uid:7\" }\n",
+		  MASQ_OVERRIDE_LIST, 3 },
+		{ "one", "sender-override = ann\n", MASQ_OVERRIDE_LIST, 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf err = BUF_INIT, text = BUF_INIT;
+		struct conf c;
+
+		buf_fmt(&text, H "%s", rows[i].in);
+		if (load(text.p, &c, &err) < 0)
+			fail_msg("%s: %s", rows[i].name, err.p);
+		if (c.override != rows[i].want || c.override_user.n != rows[i].users)
+			fail_msg("%s: %d, %zu", rows[i].name, (int)c.override,
+			         c.override_user.n);
+		conf_free(&c);
+	}
+}
+
+static void aliases(void **state)
+{
+	static const struct {
+		const char *in, *want;
+	} rows[] = {
+		{ "", "/etc/aliases" },
+		{ "aliases = \"\"\n", "" },
+		{ "aliases = \"/dev/../etc/passwd\"\n", "/dev/../etc/passwd" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf err = BUF_INIT, text = BUF_INIT;
+		struct conf c;
+
+		buf_fmt(&text, H "%s", rows[i].in);
+		if (load(text.p, &c, &err) < 0)
+			fail_msg("%s: %s", rows[i].want, err.p);
+		assert_string_equal(c.aliases, rows[i].want);
 		conf_free(&c);
 	}
 }
@@ -200,7 +256,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refused), cmocka_unit_test(limits),
 		cmocka_unit_test(notify),  cmocka_unit_test(admin),
-		cmocka_unit_test(bounce),
+		cmocka_unit_test(bounce),  cmocka_unit_test(override),
+		cmocka_unit_test(aliases),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

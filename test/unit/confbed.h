@@ -53,14 +53,17 @@ static int setup(void **state)
 	put("empty", STR(""), 0600);
 	put("ca", STR("-----BEGIN CERTIFICATE-----\n"), 0644);
 	put("words", STR("[failed]\nIt did not work.\n"), 0644);
+	put("map", STR("ann@box.example a@example.org\n"), 0644);
+	put("bad-map", STR("# x\nann@box.example\n"), 0644);
 	put("bad-words", STR("[failed]\n\n100% sure\n"), 0644);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	static const char *const names[] = { "pw",        "open", "empty", "ca",  "words",
-		                             "bad-words", "conf", "big",   "link" };
+	static const char *const names[] = { "pw",    "open",      "empty",  "ca",
+		                             "words", "bad-words", "conf",   "big",
+		                             "link",  "map",       "bad-map" };
 	_cleanup_buf_ struct buf path = BUF_INIT;
 
 	(void)state;

@@ -137,7 +137,7 @@ static bool flush(void *arg, uid_t uid, struct str route, struct buf *ret_words)
 	if (w->at_once)
 		assert_false(desk_flushing(w->d));
 	if (w->at_once)
-		desk_answer(w->d, STR("nothing waits"));
+		desk_answer(w->d, STR("nothing waits"), STR(""));
 	return true;
 }
 
@@ -169,9 +169,14 @@ static int setup(void **state)
 	close(fd);
 	log_open("test", false, true);
 	snprintf(w->path, sizeof(w->path), "%s/socket", w->b->root);
-	w->d = desk_open(
-	    w->path, &w->b->s, w->b->root,
-	    &(struct desk_ops){ who, may, submitted, flush, { .arg = w }, w }, &e);
+	w->d = desk_open(w->path, &w->b->s, w->b->root,
+	                 &(struct desk_ops){ .who = who,
+	                                     .may = may,
+	                                     .submitted = submitted,
+	                                     .flush = flush,
+	                                     .verbs = { .arg = w },
+	                                     .arg = w },
+	                 &e);
 	return w->d ? 0 : -1;
 }
 
@@ -393,7 +398,7 @@ static void flushes(void **state)
 	tell(c, "flush\nhold 0123456789abcdef\n");
 	work(w->d, -1, 100);
 	assert_true(desk_flushing(w->d));
-	desk_answer(w->d, STR("isp: all\nsent"));
+	desk_answer(w->d, STR("isp: all\nsent"), STR(""));
 	assert_false(desk_flushing(w->d));
 	assert_string_equal(hear(w->d, a, 1), "ok isp: all\\x0asent\n");
 	assert_string_equal(hear(w->d, b, 1), "ok isp: all\\x0asent\n");
@@ -420,7 +425,7 @@ static void flush_given_up(void **state)
 	work(w->d, -1, 100);
 	assert_true(desk_flushing(w->d));
 	tell(fd, "x\n"); /* stays unread: the stand-in waits for its answer */
-	desk_answer(w->d, STR("done"));
+	desk_answer(w->d, STR("done"), STR(""));
 	close(fd);
 	empty(w->d);
 	assert_false(desk_flushing(w->d));
@@ -608,7 +613,7 @@ static void none(void **state)
 	assert_false(desk_busy(NULL));
 	assert_false(desk_flushing(NULL));
 	desk_hear(NULL, p, 0);
-	desk_answer(NULL, STR("x"));
+	desk_answer(NULL, STR("x"), STR(""));
 	desk_close(NULL);
 }
 

@@ -65,6 +65,50 @@ static void test_golden(void **state)
 	envelope_free(&e);
 }
 
+/* A queue file that says in which groups the submitter is. */
+static void test_golden_groups(void **state)
+{
+	_cleanup_buf_ struct buf in = BUF_INIT, out = BUF_INIT;
+	struct envelope e;
+	size_t used;
+	const char *why = "";
+
+	(void)state;
+	read_golden(&in, "test/golden/queue-file-1-groups");
+	assert_int_equal(envelope_parse(buf_view(&in), &e, &used, &why), 0);
+	check_eq(e.login, "eddy");
+	check_eq(e.groups, "staff,domain users,www-data");
+	check_eq(str_from(buf_view(&in), used), "Subject: golden\n\nhello\n");
+	envelope_print_submitter(&out, e.uid, e.login, e.gecos, e.groups, e.time);
+	envelope_print_drop(&out, &e);
+	in.p[used] = '\0';
+	check_eq(buf_view(&out), in.p);
+	envelope_free(&e);
+}
+
+/* What cannot stand in the line is left out as a whole. */
+static void test_groups(void **state)
+{
+	_cleanup_buf_ struct buf many = BUF_INIT;
+
+	(void)state;
+	assert_true(envelope_groups_ok(STR("a")));
+	assert_true(envelope_groups_ok(STR("a,b")));
+	assert_false(envelope_groups_ok(STR("")));
+	assert_false(envelope_groups_ok(STR(",a")));
+	assert_false(envelope_groups_ok(STR("a,")));
+	assert_false(envelope_groups_ok(STR("a,,b")));
+	assert_false(envelope_groups_ok(STR("a\nRx")));
+	while (many.n <= ENVELOPE_GROUPS_MAX)
+		buf_c(&many, 'g');
+	assert_false(envelope_groups_ok(buf_view(&many)));
+	buf_cut(&many, ENVELOPE_GROUPS_MAX);
+	assert_true(envelope_groups_ok(buf_view(&many)));
+	buf_reset(&many);
+	envelope_print_submitter(&many, 1, STR("a"), STR(""), STR("x\nRx"), 2);
+	check_eq(buf_view(&many), "mailchute 1\nU1 a\nT2\n");
+}
+
 /* Every beginning says "more"; every changed byte gives a legal envelope or a reason. */
 static void test_damage(void **state)
 {
@@ -153,6 +197,20 @@ static void test_parse(void **state)
 		{ "order", HEAD "Ra\nFa\n\n", -EBADMSG },
 		{ "order of C and L", HEAD "La\nCb\nRa\n\n", -EBADMSG },
 		{ "twice", HEAD "Fa\nFb\nRa\n\n", -EBADMSG },
+		{ "groups", "mailchute 1\nU1 a\nGx,y z\nT1\nmailchute-drop 1\nRa\n\n",
+		  0 },
+		{ "no groups", "mailchute 1\nU1 a\nG\nT1\nmailchute-drop 1\nRa\n\n",
+		  -EBADMSG },
+		{ "empty group", "mailchute 1\nU1 a\nGx,\nT1\nmailchute-drop 1\nRa\n\n",
+		  -EBADMSG },
+		{ "groups twice",
+		  "mailchute 1\nU1 a\nGx\nGy\nT1\nmailchute-drop 1\nRa\n\n", -EBADMSG },
+		{ "groups behind T",
+		  "mailchute 1\nU1 a\nT1\nGx\nmailchute-drop 1\nRa\n\n", -EBADMSG },
+		{ "groups of the drop", HEAD "Groot\nRa\n\n", -EBADMSG },
+		{ "groups in front of the drop's name",
+		  "mailchute 1\nU1 a\nT1\nmailchute-drop 1\nFx\nGroot\nRa\n\n",
+		  -EBADMSG },
 		{ "second U", HEAD "U0 root\nRa\n\n", -EBADMSG },
 		{ "unknown letter", HEAD "Xa\nRa\n\n", -EBADMSG },
 		{ "empty name", HEAD "N\nRa\n\n", -EBADMSG },
@@ -291,9 +349,10 @@ static void test_attested(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden), cmocka_unit_test(test_damage),
-		cmocka_unit_test(test_parse),  cmocka_unit_test(test_time),
-		cmocka_unit_test(test_limits), cmocka_unit_test(test_attested),
+		cmocka_unit_test(test_golden),        cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_golden_groups), cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_parse),         cmocka_unit_test(test_time),
+		cmocka_unit_test(test_limits),        cmocka_unit_test(test_attested),
 	};
 
 	return cmocka_run_group_tests_name("envelope", tests, NULL, NULL);

@@ -1,4 +1,9 @@
-#include "mail/head.h"
+#include "base/io.h"
+#include "mail/fold.h"
+#include "props.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <time.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -166,12 +171,110 @@ static void test_unfold(void **state)
 	}
 }
 
+/* test/data/mail: the RFCs' examples and mail like it: nothing is to do but Received, and
+ * addresses are found wherever they should be. */
+static void test_mail(void **state)
+{
+	const struct compose_conf c = { .hostname = STR("box.example.org"),
+		                        .domain = STR("example.org") };
+	const struct envelope e = { .login = STR("eddy") };
+	DIR *d = opendir("test/data/mail");
+	const struct dirent *one;
+	size_t files = 0;
+
+	(void)state;
+	assert_non_null(d);
+	while ((one = readdir(d))) {
+		_cleanup_buf_ struct buf in = BUF_INIT, got = BUF_INIT, want = BUF_INIT;
+		struct str header, rest;
+		struct head_field f;
+
+		if (one->d_name[0] == '.')
+			continue;
+		files++;
+		assert_int_equal(io_slurp_at(dirfd(d), one->d_name, &in, 1 << 16), 0);
+		header = rest = props_head(buf_view(&in));
+		while (head_next(&rest, &f))
+			props_addr(f.body);
+		if (rest.n)
+			fail_msg("%s: the header ends before its end", one->d_name);
+		props_compose(&c, &e, header);
+		compose_header(&c, &e, STR("0123456789abcdef"), STR_NONE, header, &got);
+		fold_text(&want, header);
+		buf_c(&want, '\n');
+		if (got.n < want.n ||
+		    !str_eq(str_from(buf_view(&got), got.n - want.n), buf_view(&want)))
+			fail_msg("%s: changed to\n%s", one->d_name, got.p);
+	}
+	closedir(d);
+	assert_true(files >= 10);
+}
+
+/* Lines, names and foldings without end: each in less than 100 ms (sanitizers: more). */
+static void test_linear(void **state)
+{
+#ifdef __SANITIZE_ADDRESS__
+	const double most = 3000;
+#else
+	const double most = 100;
+#endif
+	static const struct {
+		const char *name, *start, *unit, *end;
+	} rows[] = {
+		{ "fields", "", "A: b\n", "" },
+		{ "short fields", "", "A:\n", "" },
+		{ "folding", "A: b", "\n ", "" },
+		{ "one line", "A: ", "x", "" },
+		{ "blanks", "A: ", " ", "x" },
+		{ "blanks behind", "A: x", " ", "" },
+		{ "half blanks", "A: x", "y     ", "" },
+		{ "CRs", "A: ", "\r", "\n" },
+		{ "CRs in lines", "A: ", "x\r\r", "\n" },
+		{ "To", "", "To: a\n", "" },
+		{ "To and Cc", "", "To: a\nCc: b\n", "" },
+		{ "To that is no list", "", "To: (\nTo: a\n", "" },
+		{ "From", "", "From: a\n", "" },
+		{ "bad From", "", "From: x y\n", "" },
+		{ "one To", "To: ", "a,", "" },
+		{ "one To, open", "To: ", "<a@b,", "" },
+		{ "one To, comments", "To: ", "((((((((((((((((a))))))))))))))))", "" },
+		{ "one To, too deep", "To: ", "(", "" },
+		{ "one To, quotes", "To: ", "\"a\"", "" },
+		{ "one To, encoded words", "To: ", "=?u?q?a", "" },
+		{ "Subject", "", "Subject: a\n", "" },
+		{ "tails of UTF-8", "X: ", "\xbc", "" },
+	};
+	const struct compose_conf c = { .hostname = STR("h"), .domain = STR("d") };
+	const struct envelope e = { .login = STR("eddy") };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf in = BUF_INIT, out = BUF_INIT;
+		clock_t start;
+		double ms;
+		size_t empty;
+
+		buf_z(&in, rows[i].start);
+		while (in.n < 1 << 20)
+			buf_z(&in, rows[i].unit);
+		buf_z(&in, rows[i].end);
+		start = clock();
+		head_length(buf_view(&in), true, &empty);
+		compose_header(&c, &e, STR("0123456789abcdef"), STR_NONE, buf_view(&in),
+		               &out);
+		ms = (double)(clock() - start) * 1e3 / CLOCKS_PER_SEC;
+		if (ms > most)
+			fail_msg("%s: %.0f ms", rows[i].name, ms);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_length), cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_next),   cmocka_unit_test(test_long),
-		cmocka_unit_test(test_unfold),
+		cmocka_unit_test(test_unfold), cmocka_unit_test(test_mail),
+		cmocka_unit_test(test_linear),
 	};
 
 	return cmocka_run_group_tests_name("head", tests, NULL, NULL);

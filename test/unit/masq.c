@@ -1,4 +1,5 @@
 #include "mail/masq.h"
+#include "mail/masq_map.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,6 +47,75 @@ static void test_find(void **state)
 	}
 }
 
+/* Who a rule is for. */
+static void test_users(void **state)
+{
+	static const struct {
+		const char *name, *user, *login, *groups;
+		uint64_t uid;
+		bool want;
+	} rows[] = {
+		{ "login", "ann", "ann", "", 5, true },
+		{ "other login", "ann", "anna", "", 5, false },
+		{ "no login", "ann", "", "", 5, false },
+		{ "group", "@staff", "ann", "staff", 5, true },
+		{ "group among others", "@staff", "ann", "adm,staff,x", 5, true },
+		{ "not in it", "@staff", "ann", "adm,staffs", 5, false },
+		{ "no groups", "@staff", "staff", "", 5, false },
+		{ "several are no group", "@a,b", "ann", "a,b", 5, false },
+		{ "a login is no group", "staff", "ann", "staff", 5, false },
+		{ "login like a group", "@staff", "@staff", "", 5, false },
+		{ "nothing", "@", "ann", "", 5, false },
+		{ "uid", "uid:5", "ann", "", 5, true },
+		{ "uid without login", "uid:5", "", "", 5, true },
+		{ "other uid", "uid:5", "ann", "", 50, false },
+		{ "login like a uid", "uid:5", "uid:5", "", 6, false },
+		{ "bad uid", "uid:x", "uid:x", "", 0, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct masq_who who = { .login = str_z(rows[i].login),
+			                      .groups = str_z(rows[i].groups),
+			                      .uid = rows[i].uid };
+		struct strv users = { .n = 0 };
+
+		strv_add(&users, STR("nobody-else"));
+		strv_add(&users, str_z(rows[i].user));
+		if (masq_user_listed(&users, &who) != rows[i].want)
+			fail_msg("%s", rows[i].name);
+		strv_free(&users);
+	}
+}
+
+/* Mail of a listener's clients only, and which of them. */
+static void test_client(void **state)
+{
+	static char lab[] = "192.0.2.*";
+	char *globs[] = { lab };
+	const struct masq_rule rules[] = {
+		{ .match = any,
+		  .as = as,
+		  .rewrite = MASQ_FROM,
+		  .client = { .v = globs, .n = 1 } },
+		{ .match = any, .as = as, .rewrite = MASQ_FROM },
+	};
+	static const struct {
+		const char *client;
+		int want;
+	} rows[] = { { "192.0.2.7", 0 }, { "192.0.20.7", 1 }, { "", 1 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct masq_who who = { .client = str_z(rows[i].client) };
+		const struct masq_rule *r =
+		    masq_find(rules, ARRAY_LEN(rules), MASQ_FROM, STR("a@b"), &who);
+
+		if (r != &rules[rows[i].want])
+			fail_msg("%s", rows[i].client);
+	}
+}
+
 static void test_address(void **state)
 {
 	static const struct {
@@ -56,6 +126,16 @@ static void test_address(void **state)
 		{ "all", "%u+%h=%d@isp.example", "root@box", "root+h.x=box@isp.example" },
 		{ "domain", "a@%d", "root@box", "a@box" },
 		{ "host", "a@%h", "root@box", "a@h.x" },
+		{ "base", "%b@c", "old+x+y@box", "old@c" },
+		{ "base alone", "%b@c", "old@box", "old@c" },
+		{ "detail", "new+%t@c", "old+x+y@box", "new+x+y@c" },
+		{ "no detail", "new+%t@c", "old@box", "new+@c" },
+		{ "empty detail", "new%+@c", "old+@box", "new@c" },
+		{ "plus", "new%+@c", "old+x@box", "new+x@c" },
+		{ "no plus", "new%+@c", "old@box", "new@c" },
+		{ "plus first", "%b-%t@c", "+x@box", "+x-@c" },
+		{ "quoted detail", "%t@c", "\"a+b c\"@box", "\"b c\"@c" },
+		{ "identity", "%u@%d", "\"a b\"@box", "\"a b\"@box" },
 		{ "percent", "a%%b@c", "root@box", "a%b@c" },
 		{ "quoted", "%u+x@c", "\"a b\"@box", "\"a b+x\"@c" },
 		{ "quoted at", "%u@c", "\"a@b\"@box", "\"a@b\"@c" },
@@ -85,6 +165,185 @@ static void test_address(void **state)
 		    !str_eq(str_from(buf_view(&b), 1), str_z(rows[i].want)))
 			fail_msg("%s: got %d %s", rows[i].name, r, b.p);
 	}
+}
+
+/* ---- Maps ---- */
+
+static const char map_text[] = "# a comment\n"
+                               "\n"
+                               "ann@Box.example   Ann.Smith@example.org\t# her\n"
+                               "\"bob b\"@box.example bob@example.org\n"
+                               "old+*@foo.example new+%t@example.org\n"
+                               "old@foo.example new@example.org\n"
+                               "old+spam@foo.example junk@example.org\n"
+                               "?@lab.example one@example.org\n"
+                               "*@lab.example %u@example.org\n"
+                               "*@*.lab.example %u@%d.example.org\n"
+                               "carl@lab.example carl@example.com\n"
+                               "*+*@det.example %b@example.org";
+
+static void test_map(void **state)
+{
+	static const struct {
+		const char *addr, *want; /* NULL: nothing is found */
+		int line;
+	} rows[] = {
+		{ "ann@box.example", "Ann.Smith@example.org", 3 },
+		{ "ANN@BOX.EXAMPLE", "Ann.Smith@example.org", 3 },
+		{ "ann+x@box.example", "Ann.Smith@example.org", 3 },
+		{ "ann@box.example.org", NULL, 0 },
+		{ "\"bob b\"@box.example", "bob@example.org", 4 },
+		{ "\"ann+x\"@box.example", NULL, 0 },
+		{ "old@foo.example", "new@example.org", 6 },
+		{ "old+a@foo.example", "new+%t@example.org", 5 },
+		{ "old+*@foo.example", "new+%t@example.org", 5 },
+		{ "old+spam@foo.example", "junk@example.org", 7 },
+		{ "x@lab.example", "one@example.org", 8 },
+		{ "xy@lab.example", "%u@example.org", 9 },
+		{ "carl@lab.example", "carl@example.com", 11 },
+		{ "x@a.lab.example", "%u@%d.example.org", 10 },
+		{ "a+b@det.example", "%b@example.org", 12 },
+		{ "a@det.example", NULL, 0 },
+		{ "", NULL, 0 },
+		{ "root", NULL, 0 },
+	};
+	_cleanup_buf_ struct buf why = BUF_INIT;
+	struct masq_map *m = NULL;
+	int line = 0;
+
+	(void)state;
+	if (masq_map_parse(str_z(map_text), &m, &line, &why) < 0)
+		fail_msg("%d: %s", line, why.p);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *got;
+
+		line = 0;
+		got = masq_map_find(m, str_z(rows[i].addr), &line);
+		if (!got != !rows[i].want || (got && strcmp(got, rows[i].want) != 0) ||
+		    line != rows[i].line)
+			fail_msg("%s: %s (line %d)", rows[i].addr, got ? got : "none",
+			         line);
+	}
+	masq_map_free(m);
+	masq_map_free(NULL);
+}
+
+/* A rule with a map matches what its own match and the map do. */
+static void test_map_rule(void **state)
+{
+	static char path[] = "/map", foo[] = "*@foo.example", none[] = "";
+	struct masq_rule rules[] = {
+		{ .match = foo, .as = none, .map = path, .rewrite = MASQ_FROM },
+		{ .match = any, .as = as, .rewrite = MASQ_FROM },
+	};
+	_cleanup_buf_ struct buf why = BUF_INIT, b = BUF_INIT;
+	const struct masq_who who = { .login = STR("l"), .host = STR("h.x") };
+	int line;
+
+	(void)state;
+	/* Not read: it matches nothing. */
+	assert_ptr_equal(masq_find(rules, 2, MASQ_FROM, STR("old@foo.example"), &who),
+	                 &rules[1]);
+	assert_int_equal(masq_map_parse(str_z(map_text), &rules[0].table, &line, &why),
+	                 0);
+	assert_ptr_equal(masq_find(rules, 2, MASQ_FROM, STR("old@foo.example"), &who),
+	                 &rules[0]);
+	assert_ptr_equal(masq_find(rules, 2, MASQ_FROM, STR("x@lab.example"), &who),
+	                 &rules[1]);
+	assert_ptr_equal(masq_find(rules, 2, MASQ_FROM, STR("no@foo.example"), &who),
+	                 &rules[1]);
+	assert_int_equal(masq_address(&b, &rules[0], STR("old+7@foo.example"), &who), 0);
+	assert_true(str_eq(buf_view(&b), STR("new+7@example.org")));
+	assert_int_equal(masq_address(&b, &rules[0], STR("no@foo.example"), &who),
+	                 -EINVAL);
+	masq_map_free(rules[0].table);
+}
+
+static void test_map_bad(void **state)
+{
+	static const struct {
+		const char *name, *in, *want;
+		int line;
+	} rows[] = {
+		{ "one word", "\na@b\n", "only one word", 2 },
+		{ "one word, comment", "a@b # x\n", "only one word", 1 },
+		{ "three words", "a@b c@d e\n", "more than two words", 1 },
+		{ "bare", "root c@d\n", "without a domain; write root@*", 1 },
+		{ "domain", "@b %u@d\n", "begins with @; for a whole domain write *@",
+		  1 },
+		{ "no address", "a<b@c x@d\n", "is no address", 1 },
+		{ "no domain", "a@ x@d\n", "is no address", 1 },
+		{ "template", "a@b %x@d\n", "makes no mail address", 1 },
+		{ "bare template", "a@b c\n", "makes no mail address", 1 },
+		{ "twice", "a@b c@d\n\nA@B c@d\n", "stands in line 1 already", 3 },
+		{ "CR", "a@b c@d\r\n", "a carriage return", 1 },
+		{ "control", "a@b c@d\001\n", "a control character", 1 },
+		{ "open quote", "\"a@b c@d\n", "only one word", 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf why = BUF_INIT;
+		struct masq_map *m = NULL;
+		int line = 0, e = masq_map_parse(str_z(rows[i].in), &m, &line, &why);
+
+		if (e != -EINVAL || m || line != rows[i].line ||
+		    !strstr(why.p, rows[i].want))
+			fail_msg("%s: %d, line %d: %s", rows[i].name, e, line,
+			         why.n ? why.p : "");
+	}
+}
+
+static void parse(struct str text, int want, const char *what)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT;
+	struct masq_map *m = NULL;
+	int line, e = masq_map_parse(text, &m, &line, &why);
+
+	if (e != want)
+		fail_msg("%s: %d, line %d: %s", what, e, line, why.n ? why.p : "");
+	masq_map_free(m);
+}
+
+static void test_map_limits(void **state)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT, why = BUF_INIT;
+	struct masq_map *m = NULL;
+	int line = 0;
+
+	(void)state;
+	parse(STR(""), 0, "empty");
+	parse(STR("\n"), 0, "empty line");
+	parse(STR("\xef\xbb\xbf"
+	          "a@b c@d"),
+	      0, "byte order mark");
+	parse((struct str){ "a@b c@\0d\n", 10 }, -EINVAL, "NUL");
+	for (int i = 0; i < MASQ_MAP_LINES; i++)
+		buf_fmt(&b, "user%d@box.example u%d@example.org\n", i, i);
+	assert_int_equal(masq_map_parse(buf_view(&b), &m, &line, &why), 0);
+	assert_string_equal(masq_map_find(m, STR("user99999@box.example"), &line),
+	                    "u99999@example.org");
+	assert_int_equal(line, 100000);
+	assert_null(masq_map_find(m, STR("user100000@box.example"), &line));
+	masq_map_free(m);
+	buf_z(&b, "#\n");
+	parse(buf_view(&b), -EINVAL, "a line too many");
+	buf_reset(&b);
+	for (int i = 0; i < MASQ_MAP_GLOBS; i++)
+		buf_fmt(&b, "*@box%d.example u@example.org\n", i);
+	parse(buf_view(&b), 0, "globs");
+	buf_z(&b, "?@x u@example.org\n");
+	parse(buf_view(&b), -EINVAL, "a glob too many");
+	buf_reset(&b);
+	while (b.n < MASQ_MAP_LINE_MAX)
+		buf_c(&b, '#');
+	parse(buf_view(&b), 0, "long line");
+	buf_c(&b, '#');
+	parse(buf_view(&b), -EINVAL, "longer line");
+	buf_reset(&b);
+	while (b.n <= MASQ_MAP_MAX)
+		buf_z(&b, "########\n");
+	parse(buf_view(&b), -EINVAL, "large file");
 }
 
 static void test_name(void **state)
@@ -139,10 +398,11 @@ static void test_name_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_find),
-		cmocka_unit_test(test_address),
-		cmocka_unit_test(test_name),
-		cmocka_unit_test(test_name_limit),
+		cmocka_unit_test(test_find),    cmocka_unit_test(test_users),
+		cmocka_unit_test(test_client),  cmocka_unit_test(test_address),
+		cmocka_unit_test(test_map),     cmocka_unit_test(test_map_rule),
+		cmocka_unit_test(test_map_bad), cmocka_unit_test(test_map_limits),
+		cmocka_unit_test(test_name),    cmocka_unit_test(test_name_limit),
 	};
 
 	return cmocka_run_group_tests_name("masq", tests, NULL, NULL);

@@ -229,6 +229,16 @@ static void outcomes(void **state)
 		  2, 7 },
 		{ "a cut doubt is none", PLAN "d 5 x\nd 6 x\nd 7\n", 0, 2, 0 },
 		{ "no text", PLAN "r 1 F 7 550 \n", 'F', 1, 0 },
+		{ "released, all failed",
+		  PLAN "r 1 T 5 450 x\nr 1 F 7 550 x\nr 2 F 7 550 x\nu 8\n", 0, 2, 0 },
+		{ "released, one delivered", PLAN "r 1 D 7 250 x\nr 2 F 7 550 x\nu 8\n",
+		  'D', 1, 0 },
+		{ "released, one pending", PLAN "r 1 F 7 550 x\nr 2 T 7 450 x\nu 8\n",
+		  'F', 1, 0 },
+		{ "released, failed again",
+		  PLAN "r 1 F 7 550 x\nr 2 D 7 250 x\nu 8\nr 1 F 9 550 x\n", 'F', 0, 0 },
+		{ "a cut release is none", PLAN "r 1 F 7 550 x\nr 2 F 7 550 x\nu \n", 'F',
+		  0, 0 },
 	};
 
 	(void)state;

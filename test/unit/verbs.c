@@ -11,16 +11,17 @@ struct told {
 	bool in_hand;
 	enum verb verb;
 	unsigned news, gone, back;
-	uid_t uid;
+	uid_t uid, by;
 	int64_t octets;
 };
 
-static bool in_hand(void *arg, const struct id *id, enum verb v)
+static bool in_hand(void *arg, const struct id *id, enum verb v, uid_t by)
 {
 	struct told *t = arg;
 
 	assert_true(id_ok(id->c));
 	t->verb = v;
+	t->by = by;
 	return t->in_hand;
 }
 
@@ -144,7 +145,9 @@ static void one_row(struct bed *b, const struct row *r, unsigned n)
 {
 	_cleanup_buf_ struct buf words = BUF_INIT;
 	struct told t = { .in_hand = r->how & IN_HAND };
-	const struct verb_ops ops = { in_hand, news, gone, back, &t };
+	const struct verb_ops ops = {
+		.in_hand = in_hand, .news = news, .gone = gone, .back = back, .arg = &t
+	};
 	struct id id = nth(n);
 	unsigned told;
 	int code;
@@ -161,6 +164,8 @@ static void one_row(struct bed *b, const struct row *r, unsigned n)
 	told = (t.news ? NEWS : 0) | (t.gone ? GONE : 0) | (t.back ? BACK : 0);
 	if (told != r->told)
 		FAIL("%s: told %u", r->name, told);
+	if (t.verb && t.by != r->asks)
+		FAIL("%s: asked by %u", r->name, t.by);
 	if ((t.gone || t.back) && !(r->how & DAMAGED) &&
 	    (t.uid != OWNER || t.octets != 25))
 		FAIL("%s: of %u, %lld octets", r->name, t.uid, (long long)t.octets);

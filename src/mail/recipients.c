@@ -1,0 +1,308 @@
+/* The recipients of the outgoing envelope: aliases, names of this machine, each once */
+#include "mail/addr.h"
+#include "mail/alias.h"
+#include "mail/compose.h"
+
+/* One recipient that was asked for. */
+struct source {
+	struct str addr, notify, orcpt;
+	bool settled; /* it was planned before, and stays as it is */
+	struct str refused;
+};
+
+/* What it comes to. */
+struct candidate {
+	char *addr;
+	char *refused; /* "" when it is fine */
+	size_t number, source;
+	bool twice;
+	bool moved; /* an alias or the administrator stands for it */
+};
+
+struct gathering {
+	const struct compose_conf *c;
+	const struct envelope *e;
+	const struct source *source;
+	size_t sources;
+	struct candidate *all;
+	size_t n;
+};
+
+/* ---- The same address twice ---- */
+
+static int compare_folded(struct str a, struct str b, bool fold)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+
+	for (size_t i = 0; i < n; i++) {
+		int x = fold ? ascii_lower(a.p[i]) : a.p[i];
+		int y = fold ? ascii_lower(b.p[i]) : b.p[i];
+
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return (a.n > b.n) - (a.n < b.n);
+}
+
+/* By address (RFC 5321 2.4: the case of a local part counts, that of a domain not). */
+static int compare_addr(const struct candidate *x, const struct candidate *y)
+{
+	struct str xl, xd, yl, yd;
+	int order;
+
+	addr_split(str_z(x->addr), &xl, &xd);
+	addr_split(str_z(y->addr), &yl, &yd);
+	order = compare_folded(xd, yd, true);
+	return order ? order : compare_folded(xl, yl, false);
+}
+
+/* Of equal ones the first counts that is not refused: an alias may name itself and a
+ * program. */
+static int compare_candidates(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+	int order = compare_addr(x, y);
+
+	if (order == 0)
+		order = (x->refused[0] != '\0') - (y->refused[0] != '\0');
+	return order ? order : (x->number > y->number) - (x->number < y->number);
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+static void fold(struct gathering *g)
+{
+	if (g->n == 0)
+		return;
+	qsort(g->all, g->n, sizeof(*g->all), compare_candidates);
+	for (size_t i = 1; i < g->n; i++)
+		g->all[i].twice = compare_addr(&g->all[i - 1], &g->all[i]) == 0;
+	qsort(g->all, g->n, sizeof(*g->all), compare_numbers);
+}
+
+/* ---- Names of this machine ---- */
+
+/* Names that somebody reads everywhere (RFC 2142, RFC 5321 4.5.1). */
+static bool is_role(struct str name)
+{
+	static const struct str roles[] = { { "root", 4 },
+		                            { "postmaster", 10 },
+		                            { "abuse", 5 },
+		                            { "mailer-daemon", 13 } };
+	ptrdiff_t plus = str_chr(name, '+');
+
+	if (plus > 0)
+		name = str_head(name, (size_t)plus);
+	for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+		if (str_ieq(name, roles[i]))
+			return true;
+	return false;
+}
+
+/* Whom a name of this machine goes to that has no alias. An address that was written with
+ * the domain that names get stays as it is: that domain may well have mailboxes elsewhere,
+ * and their mail is not the administrator's. */
+static void add_local(const struct compose_conf *c, struct str addr, struct buf *ret)
+{
+	_cleanup_buf_ struct buf name = BUF_INIT;
+	struct str local, domain;
+
+	addr_split(addr, &local, &domain);
+	addr_words(&name, local, true);
+	if (c->admin.n && is_role(buf_view(&name)))
+		compose_complete(c, c->admin, ret);
+	else if (c->domain.n == 0 && c->admin.n == 0)
+		buf_str(ret, addr);
+	else if (domain.n && str_ieq(domain, c->domain))
+		buf_str(ret, addr);
+	else if (c->admin.n && !c->domain_given)
+		compose_complete(c, c->admin, ret);
+	else
+		compose_complete(c, local, ret);
+}
+
+/* ---- Gathering ---- */
+
+static struct candidate *add(struct gathering *g, size_t source, struct str addr)
+{
+	/* Room doubles whenever the number is a power of two. */
+	if ((g->n & (g->n - 1)) == 0) {
+		g->all = realloc(g->all, (g->n ? g->n * 2 : 1) * sizeof(*g->all));
+		if (!g->all)
+			die_oom();
+	}
+	g->all[g->n] =
+	    (struct candidate){ .addr = str_dup(addr), .number = g->n, .source = source };
+	return &g->all[g->n++];
+}
+
+/* For explain: what made got of a target. */
+static const char *why_local(const struct compose_conf *c, const struct buf *got,
+                             const struct alias_target *t)
+{
+	_cleanup_buf_ struct buf admin = BUF_INIT;
+
+	compose_complete(c, c->admin, &admin);
+	if (t->local && c->admin.n && str_eq(buf_view(got), buf_view(&admin)))
+		return "a name of this machine that has no mailbox: goes to `admin`";
+	return "it has no domain, or that of this machine: gets `domain`";
+}
+
+static void add_target(struct gathering *g, size_t source, const struct alias_target *t)
+{
+	_cleanup_buf_ struct buf asked = BUF_INIT, got = BUF_INIT, out = BUF_INIT;
+	struct candidate *k;
+
+	compose_complete(g->c, g->source[source].addr, &asked);
+	if (t->local)
+		add_local(g->c, str_z(t->addr), &got);
+	else
+		compose_complete(g->c, str_z(t->addr), &got);
+	if (g->c->trace)
+		trace_change(g->c->trace, str_z(t->addr), buf_view(&got),
+		             why_local(g->c, &got, t));
+	if (t->refused)
+		buf_str(&out, buf_view(&got));
+	else
+		compose_address(g->c, g->e, MASQ_RECIPIENT, buf_view(&got), &out);
+	k = add(g, source, buf_view(&out));
+	k->refused = str_dup(str_z(t->refused));
+	k->moved = !str_eq(buf_view(&asked), buf_view(&got));
+}
+
+/* The name of this machine alone. */
+static struct alias_here here(const struct compose_conf *c)
+{
+	return (struct alias_here){ .hostname = c->hostname,
+		                    .nodename = c->nodename,
+		                    .elsewhere = c->domain_given ? c->domain : STR_NONE };
+}
+
+static void gather(struct gathering *g)
+{
+	const struct alias_here h = here(g->c);
+	struct alias_run run;
+
+	alias_begin(&run, g->c->aliases, &h);
+	run.trace = g->c->trace;
+	trace_at(g->c->trace, STR(TRACE_ENVELOPE_RCPT));
+	for (size_t i = 0; i < g->sources; i++) {
+		const struct source *s = &g->source[i];
+		/* There is room for those behind it. */
+		size_t wait = g->sources - i - 1, used = g->n + wait, from = run.targets;
+
+		if (s->settled) {
+			add(g, i, s->addr)->refused = str_dup(s->refused);
+			continue;
+		}
+		alias_expand(&run, s->addr,
+		             used < ENVELOPE_RCPT_MAX ? ENVELOPE_RCPT_MAX - used : 1);
+		for (size_t t = from; t < run.targets; t++)
+			add_target(g, i, &run.target[t]);
+	}
+	alias_end(&run);
+}
+
+/* Appends ORCPT for a recipient that got another address here (RFC 3461 4.2, 5.2.1): whom
+ * the sender knows. Nothing when it cannot be said. */
+static void add_orcpt(const struct compose_conf *c, struct str addr, struct buf *ret)
+{
+	_cleanup_buf_ struct buf full = BUF_INIT;
+
+	compose_complete(c, addr, &full);
+	buf_z(ret, "rfc822;");
+	for (size_t i = 0; i < full.n; i++) {
+		unsigned char b = (unsigned char)full.p[i];
+
+		if (b >= 0x80) { /* RFC 6533 has another form for it */
+			buf_reset(ret);
+			return;
+		}
+		if (b <= ' ' || b == '+' || b == '=' || b == 0x7f)
+			buf_fmt(ret, "+%02X", b);
+		else
+			buf_c(ret, (char)b);
+	}
+	if (!envelope_orcpt_ok(buf_view(ret)))
+		buf_reset(ret);
+}
+
+static void plan_candidate(const struct gathering *g, const struct candidate *k,
+                           struct plan *p)
+{
+	_cleanup_buf_ struct buf orcpt = BUF_INIT;
+	const struct source *s = &g->source[k->source];
+
+	if (s->orcpt.n)
+		buf_str(&orcpt, s->orcpt);
+	else if (k->moved)
+		add_orcpt(g->c, s->addr, &orcpt);
+	plan_add(p, str_z(k->addr), s->notify, buf_view(&orcpt));
+	if (k->refused[0])
+		p->rcpt[p->rcpts - 1].refused = str_dup(str_z(k->refused));
+}
+
+static void plan_gathered(struct gathering *g, struct plan *p)
+{
+	gather(g);
+	fold(g);
+	for (size_t i = 0; i < g->n; i++) {
+		if (g->all[i].twice)
+			trace_add(g->c->trace, str_z(g->all[i].addr), STR(""),
+			          "it is there already: once is enough");
+		else
+			plan_candidate(g, &g->all[i], p);
+		free(g->all[i].addr);
+		free(g->all[i].refused);
+	}
+	free(g->all);
+}
+
+static struct source *sources_new(size_t n)
+{
+	struct source *s = calloc(n + 1, sizeof(*s));
+
+	if (!s)
+		die_oom();
+	return s;
+}
+
+void plan_rcpts(const struct compose_conf *c, const struct envelope *e, struct plan *p)
+{
+	struct source *s = sources_new(e->rcpts);
+	struct gathering g = { .c = c, .e = e, .source = s, .sources = e->rcpts };
+
+	for (size_t i = 0; i < e->rcpts; i++)
+		s[i] = (struct source){ .addr = e->rcpt[i].addr,
+			                .notify = e->rcpt[i].notify,
+			                .orcpt = e->rcpt[i].orcpt };
+	plan_gathered(&g, p);
+	free(s);
+}
+
+void plan_rcpts_again(const struct compose_conf *c, const struct envelope *e,
+                      const struct plan *old, struct plan *p)
+{
+	struct source *s = sources_new(old->rcpts);
+	struct gathering g = { .c = c, .e = e, .source = s, .sources = old->rcpts };
+
+	for (size_t i = 0; i < old->rcpts; i++) {
+		const struct plan_rcpt *r = &old->rcpt[i];
+		struct str domain;
+
+		s[i] = (struct source){ .addr = str_z(r->addr),
+			                .notify = str_z(r->notify),
+			                .orcpt = str_z(r->orcpt),
+			                .settled = !plan_waits_for_alias(r),
+			                .refused = str_z(r->refused) };
+		if (!s[i].settled)
+			addr_split(s[i].addr, &s[i].addr, &domain);
+	}
+	plan_gathered(&g, p);
+	free(s);
+}
