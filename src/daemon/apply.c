@@ -230,8 +230,11 @@ static void replay_line(void *arg, struct str line)
 	if (!j || !job_take(j, &rec, &no_fd))
 		return;
 	doubt = job_in_doubt(j);
-	if (!still_there(r, j))
+	if (!still_there(r, j)) {
+		/* The crash may have come between the message and its note. */
+		note_remove_orphan(r->s, &rec.id);
 		goto out;
+	}
 	/* A new note is written whole or not at all, and then has more than the journal: the
 	 * failed recipients. (Unless it is the old one, which was to be made anew.) Lines that
 	 * were appended may come twice; that says the same. */

@@ -2,7 +2,10 @@
 #include "smtp/auth.h"
 #include <errno.h>
 
-enum { ERRORS_MAX = 20 }; /* when the configuration says 0 */
+enum {
+	ERRORS_MAX = 20,  /* when the configuration says 0 */
+	LINE_KEPT = 4096, /* octets that an idle session keeps for its next line */
+};
 
 static bool digit(char c)
 {
@@ -54,7 +57,6 @@ static const char *stock_words(int code)
 	return code / 100 == 4 ? "4.0.0 Not now" : "5.0.0 Refused";
 }
 
-/* One line, whatever is in words. */
 void server_line(struct server *s, struct buf *out, int code, struct str words)
 {
 	size_t start;
@@ -63,7 +65,10 @@ void server_line(struct server *s, struct buf *out, int code, struct str words)
 	start = out->n;
 	words = str_head(words, SERVER_WORDS_MAX);
 	for (size_t i = 0; i < words.n; i++)
-		buf_c(out, words.p[i] >= 0x20 && words.p[i] < 0x7f ? words.p[i] : '?');
+		if (words.p[i] >= 0x20 && words.p[i] < 0x7f)
+			buf_c(out, words.p[i]);
+		else
+			buf_c(out, '?');
 	if (code >= 400 && s->ops->refused)
 		s->ops->refused(s->ops->arg, s->verb, code,
 		                (struct str){ out->p + start, out->n - start });
@@ -105,9 +110,8 @@ void server_say(struct server *s, struct buf *out, int code, const char *words)
 void server_say_words(struct server *s, struct buf *out, int code, struct str words)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
-	const char *stock;
+	const char *stock = stock_words(code);
 
-	stock = stock_words(code);
 	if (!words.n) {
 		buf_z(&b, stock);
 	} else {
@@ -217,7 +221,7 @@ static size_t take_line(struct server *s, struct str bytes, struct buf *out)
 	if (s->line.n)
 		explicit_bzero(s->line.p, s->line.n);
 	buf_reset(&s->line);
-	if (s->line.cap > 2 * SERVER_LINE_MAX)
+	if (s->line.cap > LINE_KEPT)
 		buf_free(&s->line);
 	return (size_t)lf + 1;
 }

@@ -18,6 +18,8 @@
 int note_write(struct spool *s, const struct id *id, struct str text);
 int note_append(struct spool *s, const struct id *id, struct str text);
 
+/* Removes the note of a message that is nowhere any more; best effort. */
+void note_remove_orphan(struct spool *s, const struct id *id);
 /* Does the note ask for a new plan (a "c" line)? Then it is still the old one. */
 bool note_to_recompose(struct spool *s, const struct id *id);
 

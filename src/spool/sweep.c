@@ -105,6 +105,12 @@ static bool is_nowhere(struct spool *s, const struct id *id)
 	return queue_find(s, id, route, &p) == -ENOENT;
 }
 
+void note_remove_orphan(struct spool *s, const struct id *id)
+{
+	if (is_nowhere(s, id))
+		unlinkat(s->note, id->c, 0);
+}
+
 static bool is_old(struct spool *s, const char *name, int64_t now)
 {
 	struct stat st;
