@@ -383,6 +383,7 @@ void intake_poke(struct intake *in)
 {
 	int64_t soon = clock_ms() + SCAN_EVERY_MS;
 
+	in->again |= in->spool->drop_at != 0;
 	in->scan = true;
 	in->stopped = false;
 	/* Also after a full disk: what is new may be small enough. */
@@ -423,7 +424,9 @@ bool intake_adopt(struct intake *in)
 	in->scan_after = now + took + (n < 0 ? ADOPT_RETRY_MS : more ? 0 : SCAN_EVERY_MS);
 	if (in->scan_after < in->pace)
 		in->scan_after = in->pace;
-	in->scan = more || n < 0;
+	/* A look in several pieces may have passed a name by before it was there. */
+	in->scan = more || n < 0 || (in->again && in->spool->drop_at == 0);
+	in->again = in->again && in->spool->drop_at != 0;
 	in->stopped = n < 0;
 	if (n < 0 && now >= in->alert_after) {
 		in->alert_after = now + ADOPT_RETRY_MS;

@@ -19,6 +19,7 @@ struct intake {
 	bool scan;           /* in/drop may hold something */
 	int64_t scan_after;  /* not before */
 	int64_t pace;        /* nor before this, whoever pokes */
+	bool again;          /* somebody poked in the middle of a look at many names */
 	bool kept;           /* drops wait whose owners have enough in the queue */
 	bool stopped;        /* the last scan could not take in what there is */
 	int64_t alert_after; /* about a full disk */

@@ -499,6 +499,8 @@ static bool domain_ok(struct str d)
 	for (size_t i = 0; i < d.n; i++) {
 		char c = d.p[i], l = ascii_lower(c);
 
+		if (c == '.' && !literal && (i == 0 || d.p[i - 1] == '.'))
+			return false;
 		if (!(l >= 'a' && l <= 'z') && !(c >= '0' && c <= '9') &&
 		    (unsigned char)c < 0x80 && c != '-' && c != '.' && c != '_' &&
 		    !(c == ':' && literal))
@@ -525,7 +527,7 @@ bool addr_envelope_ok(struct str a)
 			i++;
 		else if (a.p[i] == '"')
 			quoted = !quoted;
-		else if (!quoted && strchr(" <>,();\\@", a.p[i]))
+		else if (!quoted && strchr(" <>[],:;()\\@", a.p[i]))
 			return false;
 	}
 	return local == a.n || domain_ok(str_from(a, local + 1));

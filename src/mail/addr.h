@@ -53,12 +53,12 @@ bool addr_list_next(struct addr_list *l, struct addr *ret);
 void addr_plain(struct buf *b, const struct addr *a);
 
 /* May these bytes stand in MAIL FROM:<...>, RCPT TO:<...>, a queue file's F or R line?
- * False for: empty, longer than ADDR_LENGTH_MAX, any byte < 0x20 or 0x7f, a blank or < or
- * > or , or ( ) ; or " or a second @ outside a quoted string, an unclosed quoted string, an
- * empty local part, an empty domain after @, a backslash outside quotes, a domain with bytes
- * outside letters, digits, - . _ and >= 0x80 (in a literal, between its [ and ], also :).
- * A bare local part ("root") is fine. The one place where these bytes are judged: used for
- * arguments, headers, queue files and the listener alike. */
+ * False for: empty, longer than ADDR_LENGTH_MAX, any byte < 0x20 or 0x7f; outside a quoted
+ * string a blank or one of < > , ( ) [ ] : ; " or a backslash or a second @; an unclosed
+ * quoted string, an empty local part, an empty domain after @, an empty label but behind a
+ * last dot, a domain with bytes outside letters, digits, - . _ and >= 0x80 (in a literal,
+ * between its [ and ], also :). A bare local part ("root") is fine. The one place where
+ * these bytes are judged: used for arguments, headers, queue files and the listener alike. */
 bool addr_envelope_ok(struct str a);
 /* Appends a local part whose plain characters are raw, quoted just where it must be. */
 void addr_local(struct buf *b, struct str raw);

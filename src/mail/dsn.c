@@ -229,6 +229,13 @@ static void status_rcpt(struct buf *b, const struct dsn *d, const struct dsn_rcp
 		clock_rfc5322(b, d->until);
 		buf_c(b, '\n');
 	}
+	/* Nobody replied: our own words are of a type of our own. */
+	if (r->code == 0 && r->action != DSN_RELAYED && str_trim(r->text).n) {
+		buf_reset(&v);
+		buf_z(&v, "x-mailchute; ");
+		dsn_ascii(&v, str_trim(r->text), DSN_TEXT_MAX);
+		field(b, "Diagnostic-Code: ", &v);
+	}
 	if (r->code == 0)
 		return;
 	buf_reset(&v);

@@ -252,6 +252,7 @@ void server_free(struct server *s)
 	server_give_up(s);
 	auth_wipe(&s->line);
 	auth_wipe(&s->name);
+	buf_free(&s->piece);
 	buf_free(&s->helo);
 	buf_free(&s->user);
 	s->state = SERVER_CLOSED;

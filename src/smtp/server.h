@@ -4,7 +4,8 @@
  * A pure state machine: bytes of a client go in, replies come out, what is decided
  * elsewhere (addresses, storing, passwords) is asked of the caller's functions. No
  * descriptors, no clock, no TLS. Input is hostile. Memory is bounded: one command line
- * (SERVER_LINE_MAX; SERVER_AUTH_MAX more for AUTH), the client's name and its login.
+ * (SERVER_LINE_MAX; SERVER_AUTH_MAX more for AUTH), the client's name and its login, and
+ * some KiB of the content.
  * Nothing that the client said stands in a reply, but what the caller's words contain.
  *
  * Offered: PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN, ENHANCEDSTATUSCODES, LIMITS
@@ -132,6 +133,7 @@ struct server {
 	const char *verb;        /* of the command that is being answered */
 	enum server_undot undot; /* where in the content we are */
 	uint64_t size;           /* octets of the content so far */
+	struct buf piece;        /* decoded ones that content() was not given yet */
 	int content_error;       /* what content() said, or 552 */
 };
 

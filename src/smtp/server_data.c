@@ -1,10 +1,7 @@
 #include "smtp/server_inside.h"
 
-/* Decoded octets on their way to content(): few calls, no memory of the session. */
-struct piece {
-	size_t n;
-	char p[8192];
-};
+/* Decoded octets held back, so that content() is called seldom. */
+enum { PIECE_MAX = 8192 };
 
 static void content_failed(struct server *s, int code)
 {
@@ -28,36 +25,33 @@ static void pass_on(struct server *s, struct str bytes)
 		content_failed(s, r);
 }
 
-static void flush(struct server *s, struct piece *to)
+static void flush(struct server *s)
 {
-	pass_on(s, (struct str){ to->p, to->n });
-	to->n = 0;
+	pass_on(s, buf_view(&s->piece));
+	buf_reset(&s->piece);
 }
 
-static void put(struct server *s, struct piece *to, struct str bytes)
+static void put(struct server *s, struct str bytes)
 {
-	if (bytes.n > sizeof(to->p) - to->n)
-		flush(s, to);
-	if (bytes.n > sizeof(to->p)) {
+	if (bytes.n > PIECE_MAX - s->piece.n)
+		flush(s);
+	if (bytes.n > PIECE_MAX)
 		pass_on(s, bytes);
-		return;
-	}
-	if (bytes.n)
-		memcpy(to->p + to->n, bytes.p, bytes.n);
-	to->n += bytes.n;
+	else
+		buf_str(&s->piece, bytes);
 }
 
 /* The octet behind a CR that is no part of CRLF: the CR stays, the octet is looked at
  * again unless it is a CR, too. */
-static bool bare_cr(struct server *s, struct piece *to, char next)
+static bool bare_cr(struct server *s, char next)
 {
-	put(s, to, STR("\r"));
+	put(s, STR("\r"));
 	s->undot = next == '\r' ? UNDOT_CR : UNDOT_TEXT;
 	return next == '\r';
 }
 
 /* Up to the end of bytes, or the LF of CRLF.CRLF (*ret_end). Gives the octets used. */
-static size_t undot(struct server *s, struct str bytes, struct piece *to, bool *ret_end)
+static size_t undot(struct server *s, struct str bytes, bool *ret_end)
 {
 	size_t at = 0;
 
@@ -73,18 +67,18 @@ static size_t undot(struct server *s, struct str bytes, struct piece *to, bool *
 			break;
 		case UNDOT_TEXT:
 			cr = str_chr(rest, '\r');
-			put(s, to, cr < 0 ? rest : str_head(rest, (size_t)cr));
+			put(s, cr < 0 ? rest : str_head(rest, (size_t)cr));
 			at += cr < 0 ? rest.n : (size_t)cr + 1;
 			if (cr >= 0)
 				s->undot = UNDOT_CR;
 			break;
 		case UNDOT_CR:
 			if (c == '\n') {
-				put(s, to, STR("\n"));
+				put(s, STR("\n"));
 				s->undot = UNDOT_BEGIN;
 				at++;
 			} else {
-				at += bare_cr(s, to, c);
+				at += bare_cr(s, c);
 			}
 			break;
 		case UNDOT_DOT:
@@ -94,7 +88,7 @@ static size_t undot(struct server *s, struct str bytes, struct piece *to, bool *
 			break;
 		case UNDOT_DOT_CR:
 			*ret_end = c == '\n';
-			at += *ret_end || bare_cr(s, to, c);
+			at += *ret_end || bare_cr(s, c);
 			break;
 		}
 	}
@@ -107,6 +101,7 @@ static void finish(struct server *s, struct buf *out)
 	int r = s->content_error;
 
 	s->state = SERVER_COMMAND;
+	buf_free(&s->piece); /* between messages a session holds little */
 	if (!r)
 		r = s->ops->commit(s->ops->arg, &words);
 	if (r) {
@@ -131,13 +126,10 @@ void server_content_begin(struct server *s)
 
 size_t server_content(struct server *s, struct str bytes, struct buf *out)
 {
-	struct piece to;
 	bool end = false;
-	size_t used;
+	size_t used = undot(s, bytes, &end);
 
-	to.n = 0;
-	used = undot(s, bytes, &to, &end);
-	flush(s, &to);
+	flush(s);
 	if (end)
 		finish(s, out);
 	return used;

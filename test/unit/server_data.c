@@ -10,7 +10,12 @@
 
 enum { BODY_MAX = 6, STREAM_MAX = 512 };
 
-#define START "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"
+/* STR() in a static table. */
+#define BYTES(lit)                   \
+	{                            \
+		lit, sizeof(lit) - 1 \
+	}
+#define START "MAIL FROM:a\nRCPT TO:b\nDATA\r\n"
 #define END "\r\n.\r\n"
 
 static void fail_with(const char *why, struct str in, size_t at, struct str got)
@@ -121,56 +126,56 @@ struct variant {
 /* CVE-2023-51764, -51765, -51766, VU#302671, sec-consult's and other lists, and what they
  * leave out. */
 static const struct variant variants[] = {
-	{ "LF.LF", STR("\n.\n") },
-	{ "LF.CRLF", STR("\n.\r\n") },
-	{ "CRLF.LF", STR("\r\n.\n") },
-	{ "CR.CR", STR("\r.\r") },
-	{ "CRLF.CR", STR("\r\n.\r") },
-	{ "CR.CRLF", STR("\r.\r\n") },
-	{ "LF.CR", STR("\n.\r") },
-	{ "CR.LF", STR("\r.\n") },
-	{ "LFCR.LFCR", STR("\n\r.\n\r") },
-	{ "LFCR.CRLF", STR("\n\r.\r\n") },
-	{ "CRLF.CRCRLF", STR("\r\n.\r\r\n") },
-	{ "CRLF.CRCR", STR("\r\n.\r\r") },
-	{ "CR.CRCRLF", STR("\r.\r\r\n") },
-	{ "LFLF.LFLF", STR("\n\n.\n\n") },
-	{ "CRCR.CRCR", STR("\r\r.\r\r") },
-	{ "LF.LFCRLF", STR("\n.\n\r\n") },
-	{ "CRLF.LFCRLF", STR("\r\n.\n\r\n") },
-	{ "CRLF NUL.CRLF", STR("\r\n\0.\r\n") },
-	{ "CRLF.NUL CRLF", STR("\r\n.\0\r\n") },
-	{ "CR NUL LF.CRLF", STR("\r\0\n.\r\n") },
-	{ "CRLF.CR NUL LF", STR("\r\n.\r\0\n") },
-	{ "LF NUL.LF", STR("\n\0.\n") },
-	{ "LF.NUL LF", STR("\n.\0\n") },
-	{ "NUL.NUL", STR("\0.\0") },
-	{ "NUL LF.CRLF", STR("\0\n.\r\n") },
-	{ "CRLF..CRLF", STR("\r\n..\r\n") },
-	{ "CRLF..LF", STR("\r\n..\n") },
-	{ "CRLF..CR", STR("\r\n..\r") },
-	{ "CRLF blank.CRLF", STR("\r\n .\r\n") },
-	{ "CRLF.blank CRLF", STR("\r\n. \r\n") },
-	{ "CRLF TAB.CRLF", STR("\r\n\t.\r\n") },
-	{ "CRLF.TAB CRLF", STR("\r\n.\t\r\n") },
-	{ "CR blank LF.CRLF", STR("\r \n.\r\n") },
-	{ "CRLF.CR blank LF", STR("\r\n.\r \n") },
-	{ "VT.VT", STR("\v.\v") },
-	{ "FF.FF", STR("\f.\f") },
-	{ "CRLF.FF", STR("\r\n.\f") },
-	{ "backspace", STR("\r\nx\b.\r\n") },
-	{ "CRLF.DEL CRLF", STR("\r\n.\x7f\r\n") },
-	{ "CRLF.^Z CRLF", STR("\r\n.\x1a\r\n") },
-	{ "NEL.NEL", STR("\x85.\x85") },
-	{ "UTF-8 NEL", STR("\xc2\x85.\xc2\x85") },
-	{ "UTF-8 line separator", STR("\xe2\x80\xa8.\xe2\x80\xa8") },
-	{ "UTF-8 full width dot", STR("\r\n\xef\xbc\x8e\r\n") },
-	{ "UTF-8 long form of a dot", STR("\r\n\xc0\xae\r\n") },
-	{ "the eighth bit", STR("\x8d\x8a\xae\x8d\x8a") },
-	{ "a dot with the eighth bit", STR("\r\n\xae\r\n") },
-	{ "UTF-16", STR("\r\0\n\0.\0\r\0\n\0") },
-	{ "the escape of C", STR("\\r\\n.\\r\\n") },
-	{ "BOM", STR("\r\n\xef\xbb\xbf.\r\n") },
+	{ "LF.LF", BYTES("\n.\n") },
+	{ "LF.CRLF", BYTES("\n.\r\n") },
+	{ "CRLF.LF", BYTES("\r\n.\n") },
+	{ "CR.CR", BYTES("\r.\r") },
+	{ "CRLF.CR", BYTES("\r\n.\r") },
+	{ "CR.CRLF", BYTES("\r.\r\n") },
+	{ "LF.CR", BYTES("\n.\r") },
+	{ "CR.LF", BYTES("\r.\n") },
+	{ "LFCR.LFCR", BYTES("\n\r.\n\r") },
+	{ "LFCR.CRLF", BYTES("\n\r.\r\n") },
+	{ "CRLF.CRCRLF", BYTES("\r\n.\r\r\n") },
+	{ "CRLF.CRCR", BYTES("\r\n.\r\r") },
+	{ "CR.CRCRLF", BYTES("\r.\r\r\n") },
+	{ "LFLF.LFLF", BYTES("\n\n.\n\n") },
+	{ "CRCR.CRCR", BYTES("\r\r.\r\r") },
+	{ "LF.LFCRLF", BYTES("\n.\n\r\n") },
+	{ "CRLF.LFCRLF", BYTES("\r\n.\n\r\n") },
+	{ "CRLF NUL.CRLF", BYTES("\r\n\0.\r\n") },
+	{ "CRLF.NUL CRLF", BYTES("\r\n.\0\r\n") },
+	{ "CR NUL LF.CRLF", BYTES("\r\0\n.\r\n") },
+	{ "CRLF.CR NUL LF", BYTES("\r\n.\r\0\n") },
+	{ "LF NUL.LF", BYTES("\n\0.\n") },
+	{ "LF.NUL LF", BYTES("\n.\0\n") },
+	{ "NUL.NUL", BYTES("\0.\0") },
+	{ "NUL LF.CRLF", BYTES("\0\n.\r\n") },
+	{ "CRLF..CRLF", BYTES("\r\n..\r\n") },
+	{ "CRLF..LF", BYTES("\r\n..\n") },
+	{ "CRLF..CR", BYTES("\r\n..\r") },
+	{ "CRLF blank.CRLF", BYTES("\r\n .\r\n") },
+	{ "CRLF.blank CRLF", BYTES("\r\n. \r\n") },
+	{ "CRLF TAB.CRLF", BYTES("\r\n\t.\r\n") },
+	{ "CRLF.TAB CRLF", BYTES("\r\n.\t\r\n") },
+	{ "CR blank LF.CRLF", BYTES("\r \n.\r\n") },
+	{ "CRLF.CR blank LF", BYTES("\r\n.\r \n") },
+	{ "VT.VT", BYTES("\v.\v") },
+	{ "FF.FF", BYTES("\f.\f") },
+	{ "CRLF.FF", BYTES("\r\n.\f") },
+	{ "backspace", BYTES("\r\nx\b.\r\n") },
+	{ "CRLF.DEL CRLF", BYTES("\r\n.\x7f\r\n") },
+	{ "CRLF.^Z CRLF", BYTES("\r\n.\x1a\r\n") },
+	{ "NEL.NEL", BYTES("\x85.\x85") },
+	{ "UTF-8 NEL", BYTES("\xc2\x85.\xc2\x85") },
+	{ "UTF-8 line separator", BYTES("\xe2\x80\xa8.\xe2\x80\xa8") },
+	{ "UTF-8 full width dot", BYTES("\r\n\xef\xbc\x8e\r\n") },
+	{ "UTF-8 long form of a dot", BYTES("\r\n\xc0\xae\r\n") },
+	{ "the eighth bit", BYTES("\x8d\x8a\xae\x8d\x8a") },
+	{ "a dot with the eighth bit", BYTES("\r\n\xae\r\n") },
+	{ "UTF-16", BYTES("\r\0\n\0.\0\r\0\n\0") },
+	{ "the escape of C", BYTES("\\r\\n.\\r\\n") },
+	{ "BOM", BYTES("\r\n\xef\xbb\xbf.\r\n") },
 };
 
 #define SMUGGLED \
@@ -220,15 +225,16 @@ static const struct {
 	const char *name;
 	struct str in, want;
 } contents[] = {
-	{ "empty", STR(".\r\n"), STR("|") },
-	{ "one empty line", STR("\r\n.\r\n"), STR("\n|") },
-	{ "doubled dots", STR("..\r\n...x\r\n.\r\n"), STR(".\n..x\n|") },
-	{ "a dot that was not doubled", STR(".x\r\n.\r\n"), STR("x\n|") },
-	{ "dots inside", STR("a.\r\n b.c\r\n.\r\n"), STR("a.\n b.c\n|") },
-	{ "a dot behind a bare LF", STR("a\n.b\n..c\r\n.\r\n"), STR("a\n.b\n..c\n|") },
-	{ "bare CRs", STR("a\rb\r\rc\r\r\nd\r\n.\r\n"), STR("a\rb\r\rc\r\nd\n|") },
-	{ "NUL", STR("a\0b\r\n\0\r\n.\r\n"), STR("a\0b\n\0\n|") },
-	{ "8 bit", STR("\xe4\xff\r\n.\r\n"), STR("\xe4\xff\n|") },
+	{ "empty", BYTES(".\r\n"), BYTES("|") },
+	{ "one empty line", BYTES("\r\n.\r\n"), BYTES("\n|") },
+	{ "doubled dots", BYTES("..\r\n...x\r\n.\r\n"), BYTES(".\n..x\n|") },
+	{ "a dot that was not doubled", BYTES(".x\r\n.\r\n"), BYTES("x\n|") },
+	{ "dots inside", BYTES("a.\r\n b.c\r\n.\r\n"), BYTES("a.\n b.c\n|") },
+	{ "a dot behind a bare LF", BYTES("a\n.b\n..c\r\n.\r\n"),
+	  BYTES("a\n.b\n..c\n|") },
+	{ "bare CRs", BYTES("a\rb\r\rc\r\r\nd\r\n.\r\n"), BYTES("a\rb\r\rc\r\nd\n|") },
+	{ "NUL", BYTES("a\0b\r\n\0\r\n.\r\n"), BYTES("a\0b\n\0\n|") },
+	{ "8 bit", BYTES("\xe4\xff\r\n.\r\n"), BYTES("\xe4\xff\n|") },
 };
 
 static void test_contents(void **state)
@@ -335,6 +341,34 @@ static void test_ends(void **state)
 	}
 }
 
+/* What cannot be stored does not keep its room until its end comes. */
+static void test_room_is_given_back(void **state)
+{
+	static const struct {
+		uint64_t size_max;
+		int content_says;
+	} rows[] = { { 3, 0 }, { 0, -ENOSPC } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct serverbed b;
+
+		bed_open(&b);
+		b.conf.size_max = rows[i].size_max;
+		b.content_says = rows[i].content_says;
+		bed_start(&b);
+		bed_say(&b, STR(START "abcdef"));
+		assert_int_equal(b.resets, 1);
+		buf_reset(&b.out);
+		bed_say(&b, STR("\r\nMAIL FROM:<evil@x>" END));
+		assert_int_equal(b.resets, 1);
+		assert_int_equal(b.mails, 1);
+		assert_memory_equal(b.out.p, rows[i].size_max ? "552" : "452", 3);
+		assert_null(strchr(b.out.p, '\n')[1] ? b.out.p : NULL);
+		bed_close(&b);
+	}
+}
+
 /* A connection that ends in the content stores nothing. */
 static void test_cut_off(void **state)
 {
@@ -368,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_cut_off),
+		cmocka_unit_test(test_room_is_given_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,7 +146,7 @@ static void bed_refused(void *arg, const char *verb, int code, struct str words)
 	b->refused++;
 }
 
-static void bed_open(struct serverbed *b)
+static inline void bed_open(struct serverbed *b)
 {
 	*b = (struct serverbed){
 		.conf = { .hostname = STR("box.example"), .trusted = true },
@@ -156,13 +156,13 @@ static void bed_open(struct serverbed *b)
 }
 
 /* After what the test sets in b->conf. */
-static void bed_start(struct serverbed *b)
+static inline void bed_start(struct serverbed *b)
 {
 	b->ops.arg = b;
 	server_init(&b->s, &b->conf, &b->ops);
 }
 
-static void bed_close(struct serverbed *b)
+static inline void bed_close(struct serverbed *b)
 {
 	server_free(&b->s);
 	buf_free(&b->out);
