@@ -439,8 +439,10 @@ static int prepare(struct work *w)
 	e = q->user ? who_named(q->user, &w->uid, &gid) : 0;
 	if (e < 0)
 		return fail(EX_NOUSER, q->user,
-		            e == -ENOENT ? STR("there is no such user")
-		                         : str_z(strerror(-e)));
+		            e == -ENOENT    ? STR("there is no such user")
+		            : e == -ENOEXEC ? STR("cannot start " LIBEXEC_PATH
+		                                  "/mailchute-look to look it up")
+		                            : str_z(strerror(-e)));
 	w->is_id = !q->address && id_from(str_z(q->arg[0]), &w->id);
 	if (w->is_id && q->args > 1)
 		return fail(EX_USAGE, q->arg[0],

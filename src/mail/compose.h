@@ -32,7 +32,7 @@ struct compose_conf {
 	const struct alias_table *aliases; /* alias.h; NULL: none */
 	const struct masq_rule *rules;
 	size_t rules_n;
-	struct strv expose; /* globs that are never masqueraded */
+	struct strv expose;  /* globs that are never masqueraded */
 	struct trace *trace; /* what changed and why, for explain; NULL: not told */
 	/* sender-override: who may say who the sender is; users as in masq_rule.user. */
 	enum masq_override override;

@@ -68,6 +68,8 @@ static bool same_words(struct str a, struct str b)
 /* Of a change that has no entry in the trace. */
 static const char *why_else(const struct explain_field *f)
 {
+	if (!f->before.n && str_starts(f->after, STR("X-Original-")))
+		return "what it was before";
 	if (!f->before.n)
 		return "made for every message";
 	if (!f->after.n)
