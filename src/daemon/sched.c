@@ -310,6 +310,7 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 			s->count(s->arg, only->uid, only->size, -1);
 		r->crashes = 0;
 	}
+	queue_changed(&r->queue); /* the journal may say more than we have heard */
 	if (journal_apply(s->spool, &r->journal, now))
 		journal_remove(s->spool, &r->journal);
 	jobs_given_up(r, s);
@@ -437,6 +438,7 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 	while (r->in_hand < r->window && next_place(r, now, &p)) {
 		if (r->state == ROUTE_READY) {
 			r->last_try = now;
+			queue_changed(&r->queue);
 			if (push_start(r, s) < 0) {
 				route_down(r,
 				           STR("push 0 mailchute-push cannot be started"),

@@ -60,6 +60,7 @@ void queue_close(struct queue *q)
 void queue_rewind(struct queue *q, bool all)
 {
 	queue_idle(q);
+	queue_changed(q);
 	q->bucket = 0;
 	q->due_done = !(q->reads & QUEUE_READS_DUE);
 	q->all = all;
@@ -73,6 +74,7 @@ static void due_again(struct queue *q)
 {
 	window_close(&q->due);
 	q->bucket = 0;
+	queue_changed(q);
 	q->due_done = q->all = q->news = false;
 }
 
@@ -186,6 +188,9 @@ int64_t queue_next_due(struct queue *q, int64_t now, int64_t longest)
 
 	if (!(q->reads & QUEUE_READS_DUE))
 		return -1;
+	/* Every turn of mailchuted's loop asks, and reading the folder takes a while. */
+	if (q->next_known && (q->next_at < 0 || q->next_at > now))
+		return q->next_at;
 	q->bucket = 0;
 	q->all = false;
 	buckets_look(q, now, longest, &due, &future);
@@ -194,7 +199,14 @@ int64_t queue_next_due(struct queue *q, int64_t now, int64_t longest)
 	at = future ? (int64_t)future * QUEUE_BUCKET_SECONDS : -1;
 	if (due && q->due_done && (at < 0 || at > now + QUEUE_LOOK_AGAIN))
 		at = now + QUEUE_LOOK_AGAIN;
+	q->next_known = q->due_done && !due;
+	q->next_at = at;
 	return at;
+}
+
+void queue_changed(struct queue *q)
+{
+	q->next_known = false;
 }
 
 int queue_get(struct queue *q, const struct place *p, int *ret_fd, int *ret_note)

@@ -36,6 +36,8 @@ struct queue {
 	bool due_done; /* nothing due any more in this pass */
 	bool news;     /* what came meanwhile is to be looked for once more */
 	bool turn;
+	bool next_known; /* next_at holds until a bucket is added */
+	int64_t next_at;
 	unsigned removed;  /* names removed since the last sync */
 	uint32_t dirty[8]; /* buckets to sync; dirty_all when more */
 	unsigned dirty_n;
@@ -72,6 +74,9 @@ bool queue_next(struct queue *q, int64_t now, int64_t longest, struct place *ret
 /* When the next bucket falls due (seconds, real clock), or -1: nothing waits. One that fell
  * due after this pass had looked is due QUEUE_LOOK_AGAIN seconds from now. */
 int64_t queue_next_due(struct queue *q, int64_t now, int64_t longest);
+/* Messages were put into its buckets by other means than this queue: forgets what
+ * queue_next_due() remembers. */
+void queue_changed(struct queue *q);
 /* Gives back the memory of the windows. */
 void queue_idle(struct queue *q);
 

@@ -101,6 +101,7 @@ int queue_inherit(struct queue *q)
 	const struct dirent *entry;
 	int n = 0, e = 0;
 
+	queue_changed(q);
 	if (!d)
 		return -errno;
 	while (e == 0 && (entry = readdir(d))) {
@@ -166,6 +167,7 @@ int queue_defer(struct queue *q, struct place *p, int64_t due)
 		return 0;
 	queue_path(q->route, p, from);
 	queue_path(q->route, &target, to);
+	queue_changed(q);
 	snprintf(name, sizeof(name), "%08x", target.due);
 	if (mkdirat(q->dir, name, 0700) == 0 && fsync(q->dir) < 0)
 		return -errno;
