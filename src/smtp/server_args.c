@@ -211,17 +211,18 @@ static bool take_notify(struct str v, struct server_rcpt_params *p)
 /* addr-type ";" xtext (RFC 3461 4.2). */
 static bool orcpt_ok(struct str v)
 {
-	ptrdiff_t semicolon = str_chr(v, ';');
+	size_t all = v.n;
+	struct str type;
 
-	if (semicolon <= 0 || v.n > SERVER_ORCPT_MAX)
+	if (all > SERVER_ORCPT_MAX || !str_cut(&v, ';', &type) || !type.n)
 		return false;
-	for (size_t i = 0; i < (size_t)semicolon; i++) {
-		char l = ascii_lower(v.p[i]);
+	for (size_t i = 0; i < type.n; i++) {
+		char l = ascii_lower(type.p[i]);
 
 		if (!(l >= 'a' && l <= 'z') && !(l >= '0' && l <= '9') && l != '-')
 			return false;
 	}
-	return xtext_ok(str_from(v, (size_t)semicolon + 1), SERVER_ORCPT_MAX);
+	return xtext_ok(v, SERVER_ORCPT_MAX); /* not when there was no ";" */
 }
 
 int server_rcpt_params(struct str rest, struct server_rcpt_params *ret)

@@ -42,16 +42,15 @@ static void log_in(struct server *s, struct str user, struct str password,
 /* RFC 4616: authorization identity (ours or nothing), NUL, name, NUL, password. */
 static void plain(struct server *s, struct str v, struct buf *out)
 {
-	struct str authzid = STR_NONE, user = STR_NONE, password = STR_NONE;
+	struct str authzid = STR_NONE, user = STR_NONE;
 	bool ok = str_cut(&v, '\0', &authzid) && str_cut(&v, '\0', &user) && v.p;
 
-	password = v;
-	if (!ok || str_chr(password, '\0') >= 0)
+	if (!ok || str_chr(v, '\0') >= 0)
 		server_say(s, out, 501, "5.5.2 This is not PLAIN");
 	else if (authzid.n && !str_eq(authzid, user))
 		server_say_theirs(s, out, 535, STR("5.7.8 Not for somebody else"));
 	else
-		log_in(s, user, password, out);
+		log_in(s, user, v, out);
 }
 
 /* What was decoded of an answer, in the state that waits for it. */

@@ -57,7 +57,7 @@ static size_t undot(struct server *s, struct str bytes, bool *ret_end)
 
 	while (at < bytes.n && !*ret_end) {
 		struct str rest = str_from(bytes, at);
-		char c = rest.p[0];
+		char c = bytes.p[at];
 		ptrdiff_t cr;
 
 		switch (s->undot) {
