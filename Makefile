@@ -166,7 +166,7 @@ test: tests
 	@B=$(B) test/run
 
 # Only the quick ones: unit tests, and the fuzz corpora.
-check: $(UNIT) $(FUZZ)
+check: $(UNIT) $(FUZZ) $(B)/mailchute-route
 	@B=$(B) test/run unit fuzz
 
 demo: all
