@@ -142,7 +142,9 @@ struct str entry_route(const struct entry *e)
 
 int64_t entry_due(const struct entry *e)
 {
-	return (int64_t)e->item->place.due * QUEUE_BUCKET_SECONDS;
+	/* The first bucket is where the router puts what is to be tried at once. */
+	return e->item->place.due > 1 ? (int64_t)e->item->place.due * QUEUE_BUCKET_SECONDS
+	                              : 0;
 }
 
 struct str entry_sender(const struct entry *e, struct buf *ret)
