@@ -40,7 +40,7 @@ void serve_where(struct buf *b, const struct entry *e, int64_t now)
 	if (due > now) {
 		buf_z(b, ", next try in ");
 		text_span(b, due - now);
-	} else if (due) {
+	} else if (e->item->where == LIST_ROUTE) {
 		buf_z(b, ", due now");
 	}
 	if (e->noted && e->note.tries)
