@@ -18,6 +18,13 @@ struct conf_spans {
 	size_t n;
 };
 
+/* "30/1m", "500 recipients/1d": at most so many in so much time. */
+enum { CONF_RATES_MAX = 8 };
+struct conf_rate {
+	int64_t n, seconds;
+	bool recipients; /* else messages */
+};
+
 struct smarthost {
 	char *name;       /* title: names the queue directory */
 	struct strv host; /* default: the title */
@@ -28,11 +35,41 @@ struct smarthost {
 	struct strv tls_pin;
 	char *user, *password_file, *auth;
 	bool auth_insecure;
-	struct strv for_, from;             /* patterns: what this route is for */
-	int64_t lifetime, retry, retry_max; /* seconds */
-	struct conf_spans warn_after;       /* ascending */
-	int64_t give_up;                    /* seconds; 0: never */
-	int64_t session_max;                /* seconds, "timeouts" section later */
+	char *password_command, *token_command; /* shell command lines; "": none */
+	char *source_address;                   /* numeric, "": the system's choice */
+	struct strv for_, from;                 /* patterns: what this route is for */
+	int64_t lifetime, retry, retry_max;     /* seconds */
+	struct conf_spans warn_after;           /* ascending */
+	int64_t give_up;                        /* seconds; 0: never */
+	int64_t session_max;                    /* seconds, "timeouts" section later */
+	bool stream;                 /* "auto"; false: "off", at most one message's
+	                                       commands ahead (RFC 2920) */
+	int64_t max_ambiguous;       /* messages in flight at most */
+	int64_t connection_messages; /* messages of one connection at most; 0: as
+	                                       many as the host takes */
+	bool hold;                   /* only when somebody asks (flush, -q) */
+	struct conf_rate rate[CONF_RATES_MAX];
+	size_t rates;
+	int line;
+};
+
+enum conf_listen_tls { LISTEN_TLS_NONE, LISTEN_TLS_STARTTLS, LISTEN_TLS_IMPLICIT };
+
+/* A place where mailchute-smtpd listens. */
+struct listen {
+	char *at; /* title: "127.0.0.1:25", "[::1]:587", ":25" (all), "unix:/path" */
+	struct strv allow; /* networks "192.0.2.0/24", "2001:db8::/32", that may relay
+	                      without AUTH; default: loopback. unix: all may */
+	enum conf_listen_tls tls; /* default: starttls with a certificate, else none */
+	char *tls_certificate, *tls_key, *users_file; /* paths; "": none */
+	bool auth_insecure;                           /* AUTH without TLS, too */
+	struct strv senders, recipients;              /* patterns; empty: all */
+	char *sender;            /* the envelope sender of everything; "": the client's */
+	int64_t max_connections; /* 100 */
+	int64_t max_per_client;  /* 20 */
+	int64_t max_message_size; /* octets; 0: as queue.max-message-size */
+	int64_t errors;           /* 20 */
+	int64_t idle, timeout;    /* seconds: 5m, 1h */
 	int line;
 };
 
@@ -60,6 +97,10 @@ struct conf {
 	char *bounce_template;             /* path; "": ours */
 	bool bounce_whole;                 /* return the message, not just its header */
 	char *log_to;                      /* "syslog" | "stderr" */
+	struct listen *listen;
+	size_t listens;
+	int64_t listener_uid; /* of MAILCHUTE_IN_USER; -1: there is none. Set by
+	                         mailchute-look, not in the file */
 };
 
 /* Reads and validates the file. 0 and *ret (caller frees); or -EINVAL (or -errno of the

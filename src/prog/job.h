@@ -9,6 +9,8 @@
  *	secret                     + the password file, or without a descriptor: it failed
  *	known <time> <open> <since>    when the host last accepted something; 1 while it
  *	                           refuses everything alike; since when it is down, 0: it is not
+ *	learned <text>             what push said of the host at an earlier time
+ *	ticket <text>              what push gave to be kept for the next start
  *	stop                       finish what is in hand, then leave
  *	halt                       leave what is in hand
  * Up, and (without descriptors) the run journal's records:
@@ -26,6 +28,10 @@
  *	end <id> <due> bad <why>   apply; put into bad/
  *	host <stage> <code> <text> the host's trouble: no message is touched; push leaves
  *	up <facts>                 a session is ready for messages
+ *	learned <text>             about the host, at most 200 octets: kept in the state file
+ *	ticket <text>              at most 16000 octets: kept in memory (TLS resumption)
+ *	slow <seconds>             the host throttles: nothing new for so long
+ *	took <messages> <recipients>    accepted since the last such line (rate budgets)
  *	log <level> <text>         a line for the log: a(lert) w(arning) i(nfo) d(ebug)
  * Jobs without "ok" or "end" when push has left were not tried, unless the journal has
  * their "s": then they are possible duplicates. The journal holds no line of a failed

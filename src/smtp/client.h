@@ -32,6 +32,11 @@ struct client_conf {
 	                        a second more for each 1000 octets */
 	int64_t timeout_scale; /* milliseconds that a "second" of RFC 5321's timeouts
 	                          lasts: 1000; tests use less */
+	bool stream; /* BDAT ahead of replies where it is safe; false: RFC 2920 at most */
+	unsigned max_ambiguous; /* messages in flight at most; 0: CLIENT_AMBIGUOUS */
+	unsigned connection_messages; /* of one connection at most; 0: as the host says */
+	struct str
+	    learned; /* what client_learned() gave at an earlier time; n == 0: nothing */
 	int cancel_fd; /* -1, or a descriptor: when its peer hangs up (also only its writing
 	                * half), nothing more is sent; but the reply to a message whose last
 	                * octet is out is awaited, 30 s at most */
@@ -86,7 +91,36 @@ struct client_msg {
 	void (*on_commit)(void *arg);
 	void *arg;
 	bool dsn_offered; /* out: NOTIFY and so on were passed on */
+	bool alone;       /* nothing else in flight while this one is (it was in doubt) */
 };
+
+enum { CLIENT_AMBIGUOUS = 500 };
+
+/* Where messages come from and go back to. */
+struct client_feed {
+	/* The next message, or NULL: none at present. idle: nothing is in flight; then it may
+	 * wait for one for a while, and NULL ends client_stream(). Else it must not block. */
+	struct client_msg *(*next)(void *arg, bool idle);
+	/* Each of m's recipients has its verdict, as client_send() gives them; error: 0 or what
+	 * client_send() would return. Never called from within next(). In the order in which
+	 * they were given for a host that behaves; otherwise in any. */
+	void (*done)(void *arg, struct client_msg *m, int error);
+	int fd; /* -1, or readable when next() may have one (polled while a reply is awaited) */
+	void *arg;
+};
+
+/* Sends messages, one behind the other, with as many in flight as is safe and useful with this
+ * host (src/README, "Streaming"). Ends when next(idle) gives NULL (then it is
+ * open still), or when the connection is not open any more. Every message taken by next() is
+ * given back by done() before it returns; verdict kinds are those of client_send(), RECONNECT
+ * for what was in flight behind the one that ended the connection and is not in doubt. */
+void client_stream(struct client *c, const struct client_feed *feed);
+
+/* Appends what was learned about the host in this and earlier sessions: one line of printable
+ * ASCII without blanks, at most CLIENT_LEARNED_MAX octets; a time is in it, so that it is
+ * forgotten (7 days). Hostile when it comes back: anything malformed counts as nothing. */
+enum { CLIENT_LEARNED_MAX = 200 };
+void client_learned(const struct client *c, struct buf *b);
 
 /* Sends one message: every recipient gets a verdict, also over several transactions (REST
  * is handled inside, never returned). MAIL with SIZE (exact, of the encoded form) where

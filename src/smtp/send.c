@@ -628,3 +628,20 @@ int client_send(struct client *c, struct client_msg *m)
 	free(j.state);
 	return error;
 }
+
+void client_stream(struct client *c, const struct client_feed *feed)
+{
+	while (client_is_open(c)) {
+		struct client_msg *m = feed->next(feed->arg, true);
+
+		if (!m)
+			return;
+		feed->done(feed->arg, m, client_send(c, m));
+	}
+}
+
+void client_learned(const struct client *c, struct buf *b)
+{
+	(void)c;
+	(void)b;
+}

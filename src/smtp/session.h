@@ -68,6 +68,9 @@ int session_break(struct client *c, enum verdict_kind kind, enum smtp_stage stag
 int session_break_reply(struct client *c, enum verdict_kind kind, enum smtp_stage stage);
 /* The same for an error of conn_step() and its like. */
 int session_lost(struct client *c, int error, enum smtp_stage stage);
+/* Logs in as the configuration says. 0 or -1 (broken). What the host says of the password
+ * is never in the verdict. */
+int session_login(struct client *c);
 /* Closes and forgets all that belonged to the connection. */
 void session_close(struct client *c);
 
