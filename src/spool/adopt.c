@@ -244,6 +244,49 @@ static void look_take(struct look *l, const struct id *id, uid_t uid, int64_t si
 	l->ids[l->n++] = *id;
 }
 
+/* What stands under this name is none of ours. It may be swapped by its owner while we look:
+ * whatever it is then, it is junk. */
+static void look_clear(struct look *l, const char *name, const struct stat *st)
+{
+	struct id id;
+	int e = 0;
+
+	if (S_ISDIR(st->st_mode)) {
+		e = unlinkat(l->s->drop, name, AT_REMOVEDIR);
+	} else if (S_ISREG(st->st_mode) || S_ISLNK(st->st_mode)) {
+		id = spool_new_id(l->s);
+		e = io_rename_new(l->s->drop, name, l->s->junk, id.c);
+	} else {
+		e = unlinkat(l->s->drop, name, 0);
+	}
+	if (e == 0)
+		tally_of(l, st->st_uid)->cleared++;
+}
+
+/* A name that is none of ours. */
+static void look_junk(struct look *l, const char *name)
+{
+	struct stat st;
+
+	if (++l->s->drop_junk <= ADOPT_JUNK)
+		return;
+	if (fstatat(l->s->drop, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		look_clear(l, name, &st);
+}
+
+/* A name that is an id, but what has it cannot be taken. A file that is not empty may be a
+ * message that its owner made unreadable: of those many are let be. */
+static void look_bad(struct look *l, const char *name, const struct stat *st,
+                     const char *why)
+{
+	bool message = S_ISREG(st->st_mode) && st->st_size > 0;
+	unsigned *n = message ? &l->s->drop_closed : &l->s->drop_junk;
+
+	l->ops->junk(l->ops->arg, name, st->st_uid, why);
+	if (++*n > (message ? ADOPT_CLOSED : ADOPT_JUNK))
+		look_clear(l, name, st);
+}
+
 /* A name that is an id. */
 static void look_drop(struct look *l, const char *name)
 {
@@ -255,7 +298,7 @@ static void look_drop(struct look *l, const char *name)
 		return;
 	why = drop_bad(l, &st);
 	if (why) {
-		l->ops->junk(l->ops->arg, name, st.st_uid, why);
+		look_bad(l, name, &st, why);
 		return;
 	}
 	id_from(str_z(name), &id);
@@ -274,30 +317,6 @@ static void look_drop(struct look *l, const char *name)
 static bool name_is_ours(const char *name)
 {
 	return id_ok(name) || (name[0] == 't' && name[1] == '.' && id_ok(name + 2));
-}
-
-/* A name that is none of ours. What it stands for may be swapped by its owner while we look:
- * whatever it is then, it is junk. */
-static void look_junk(struct look *l, const char *name)
-{
-	struct stat st;
-	struct id id;
-	int e = 0;
-
-	if (++l->s->drop_junk <= ADOPT_JUNK)
-		return;
-	if (fstatat(l->s->drop, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return;
-	if (S_ISDIR(st.st_mode)) {
-		e = unlinkat(l->s->drop, name, AT_REMOVEDIR);
-	} else if (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)) {
-		id = spool_new_id(l->s);
-		e = io_rename_new(l->s->drop, name, l->s->junk, id.c);
-	} else {
-		e = unlinkat(l->s->drop, name, 0);
-	}
-	if (e == 0)
-		tally_of(l, st.st_uid)->cleared++;
 }
 
 /* Reads on where the last call left off. False: the folder's end was reached. */
@@ -340,7 +359,7 @@ static size_t names_dropped(struct spool *s, const struct adopt_ops *ops, struct
 
 	if (!middle) {
 		s->drop_again = false;
-		s->drop_junk = 0;
+		s->drop_junk = s->drop_closed = 0;
 	}
 	more = look_names(&l);
 	for (size_t i = 0; i < l.spares; i++)

@@ -37,9 +37,10 @@ struct adopt_ops {
 enum {
 	ADOPT_BATCH = 64,
 	ADOPT_HALF = ADOPT_BATCH / 2,
-	ADOPT_NAMES = 4096, /* looked at in one call */
-	ADOPT_BEHIND = 512, /* and behind more than are taken, for others' */
-	ADOPT_JUNK = 1000,  /* names that are let be */
+	ADOPT_NAMES = 4096,   /* looked at in one call */
+	ADOPT_BEHIND = 512,   /* and behind more than are taken, for others' */
+	ADOPT_JUNK = 1000,    /* names that are let be */
+	ADOPT_CLOSED = 10000, /* and files that may be messages, but cannot be read */
 };
 /* Takes at most ADOPT_BATCH drops: each is renamed to taken/<id>, copied behind the
  * attested lines to queue/new/<id>; the batch is synced; then the drops are removed.
@@ -49,11 +50,12 @@ enum {
  *
  * One call looks at no more than ADOPT_NAMES names; the next goes on there (s->drop_at), so
  * every name has its turn. While other users' drops wait, no uid gets more than ADOPT_HALF
- * places. Names that are neither an id nor "t." and one are junk. ADOPT_JUNK of them stay;
+ * places. Names that are neither an id nor "t." and one are junk, and so is an id that is no
+ * file, or an empty one. ADOPT_JUNK of them stay;
  * what is behind those goes: files and symbolic links are moved to junk/ under an id of
  * now, sockets and FIFOs and empty folders are removed, folders with something in them stay
- * (they are their owner's). A name that could be somebody's message is never touched,
- * whatever is behind it. */
+ * (they are their owner's). Files that may be messages, but cannot be read (a user ran chmod),
+ * are let be, up to ADOPT_CLOSED of them; what may be being written ("t.") always. */
 int spool_adopt(struct spool *s, const struct adopt_ops *ops, bool *ret_more);
 
 /* After a crash, before anything is delivered: a drop in taken/ whose copy is complete in

@@ -26,13 +26,14 @@ struct spool {
 	int wake; /* FIFO, held open for reading and writing */
 	uint64_t last_id;
 	/* A look at in/drop that takes more than one call. */
-	long drop_at;       /* where it goes on (telldir); 0: at the beginning */
-	bool drop_again;    /* something was taken or left behind: begin again after it */
-	unsigned drop_junk; /* names that are none, so far */
-	bool taken_left;    /* taken/ may hold something: look there first */
-	bool taken_dirty;   /* names were removed from taken/ and not yet synced */
-	bool unpublished;   /* derived_publish() failed: see derived_again() */
-	bool uncounted;     /* messages came or went and nobody was told: count anew */
+	long drop_at;    /* where it goes on (telldir); 0: at the beginning */
+	bool drop_again; /* something was taken or left behind: begin again after it */
+	unsigned drop_junk, drop_closed; /* names that are none; messages that cannot be
+	                                    read: so far */
+	bool taken_left;                 /* taken/ may hold something: look there first */
+	bool taken_dirty; /* names were removed from taken/ and not yet synced */
+	bool unpublished; /* derived_publish() failed: see derived_again() */
+	bool uncounted;   /* messages came or went and nobody was told: count anew */
 };
 
 /* Opens the spool; with create, folders and the FIFO that are missing are made (modes as
