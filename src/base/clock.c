@@ -53,7 +53,7 @@ int64_t clock_real(void)
 	return clock_real_ms() / 1000;
 }
 
-static void add_digits(char *to, int64_t v, unsigned digits)
+static void add_digits(char *to, unsigned v, unsigned digits)
 {
 	while (digits--) {
 		to[digits] = (char)('0' + v % 10);
@@ -68,13 +68,13 @@ void clock_rfc5322(struct buf *b, int64_t seconds)
 	static const char month[][4] = { "Mar", "Apr", "May", "Jun", "Jul", "Aug",
 		                         "Sep", "Oct", "Nov", "Dec", "Jan", "Feb" };
 	char text[] = "Thu, 01 Jan 1970 00:00:00 +0000";
-	int64_t days, era, of_era, year, of_year, m;
+	unsigned days, era, of_era, year, of_year, m, time;
 
 	if (seconds < 0 || seconds > CLOCK_MAX)
 		seconds = 0;
 	/* Years of 400 years, counted from 1 March: leap days are at their end. */
-	days = seconds / 86400 + 719468;
-	seconds %= 86400;
+	days = (unsigned)(seconds / 86400) + 719468;
+	time = (unsigned)(seconds % 86400);
 	memcpy(text, day[(days - 719468) % 7], 3);
 	era = days / 146097;
 	of_era = days % 146097;
@@ -84,8 +84,8 @@ void clock_rfc5322(struct buf *b, int64_t seconds)
 	add_digits(text + 5, of_year - (153 * m + 2) / 5 + 1, 2);
 	memcpy(text + 8, month[m], 3);
 	add_digits(text + 12, era * 400 + year + (m >= 10), 4);
-	add_digits(text + 17, seconds / 3600, 2);
-	add_digits(text + 20, seconds / 60 % 60, 2);
-	add_digits(text + 23, seconds % 60, 2);
+	add_digits(text + 17, time / 3600, 2);
+	add_digits(text + 20, time / 60 % 60, 2);
+	add_digits(text + 23, time % 60, 2);
 	buf_add(b, text, sizeof(text) - 1);
 }

@@ -41,7 +41,8 @@ void log_line(enum log_level level, const char *fmt, ...)
 	}
 }
 
-void log_value(struct buf *line, const char *key, struct str value)
+static void add_value(struct buf *line, const char *key, struct str value,
+                      void (*escape)(struct buf *b, struct str s, size_t max))
 {
 	bool quote = false;
 
@@ -51,7 +52,7 @@ void log_value(struct buf *line, const char *key, struct str value)
 		quote |= value.p[i] == ' ' || value.p[i] == '"' || value.p[i] == '=';
 	buf_fmt(line, " %s=", key);
 	if (!quote) {
-		buf_escape(line, value, 300);
+		escape(line, value, 300);
 		return;
 	}
 	buf_c(line, '"');
@@ -60,10 +61,20 @@ void log_value(struct buf *line, const char *key, struct str value)
 		ptrdiff_t q = str_chr(value, '"');
 		struct str part = q < 0 ? value : str_head(value, (size_t)q);
 
-		buf_escape(line, part, part.n);
+		escape(line, part, part.n);
 		if (q >= 0)
 			buf_z(line, "\\\"");
 		value = str_from(value, part.n + (q >= 0));
 	}
 	buf_c(line, '"');
+}
+
+void log_value(struct buf *line, const char *key, struct str value)
+{
+	add_value(line, key, value, buf_escape);
+}
+
+void log_text(struct buf *line, const char *key, struct str value)
+{
+	add_value(line, key, value, buf_escape_rest);
 }

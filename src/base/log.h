@@ -18,5 +18,8 @@ void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Appends " key=value"; the value is quoted when it has a blank or a quote, is escaped by
  * buf_escape otherwise, at most 300 bytes of it. Nothing is added for an empty value. */
 void log_value(struct buf *line, const char *key, struct str value);
+/* The same for what was escaped before, as a reply (smtp/reply.h) is: a backslash stays, so
+ * that nothing is escaped twice. */
+void log_text(struct buf *line, const char *key, struct str value);
 
 #endif

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-static char nothing[1];
+char buf_nothing[1];
 
 void die_oom(void)
 {
@@ -22,11 +22,6 @@ void cleanup_fd(const int *fd)
 	errno = e;
 }
 
-struct str str_z(const char *z)
-{
-	return (struct str){ z ? z : "", z ? strlen(z) : 0 };
-}
-
 struct str str_trim(struct str s)
 {
 	while (s.n && ascii_space(s.p[0]))
@@ -40,15 +35,12 @@ bool str_ieq(struct str a, struct str b)
 {
 	if (a.n != b.n)
 		return false;
+	if (str_eq(a, b))
+		return true; /* names of fields and the like mostly are */
 	for (size_t i = 0; i < a.n; i++)
 		if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
 			return false;
 	return true;
-}
-
-bool str_starts(struct str s, struct str prefix)
-{
-	return s.n >= prefix.n && str_eq(str_head(s, prefix.n), prefix);
 }
 
 bool str_istarts(struct str s, struct str prefix)
@@ -61,19 +53,11 @@ bool str_iends(struct str s, struct str suffix)
 	return s.n >= suffix.n && str_ieq(str_from(s, s.n - suffix.n), suffix);
 }
 
-ptrdiff_t str_chr(struct str s, char c)
-{
-	const char *hit = s.n ? memchr(s.p, c, s.n) : NULL;
-
-	return hit ? hit - s.p : -1;
-}
-
 ptrdiff_t str_rchr(struct str s, char c)
 {
-	for (size_t i = s.n; i > 0; i--)
-		if (s.p[i - 1] == c)
-			return (ptrdiff_t)(i - 1);
-	return -1;
+	const char *hit = s.n ? memrchr(s.p, c, s.n) : NULL;
+
+	return hit ? hit - s.p : -1;
 }
 
 bool str_cut(struct str *s, char c, struct str *ret_part)
@@ -131,33 +115,16 @@ char *buf_room(struct buf *b, size_t n)
 		return b->p + b->n;
 	while (cap < need)
 		cap = cap > SIZE_MAX / 2 ? need : cap * 2;
-	p = realloc(b->cap ? b->p : NULL, cap);
+	p = realloc(b->cap && !b->lent ? b->p : NULL, cap);
 	if (!p)
 		die_oom();
+	if (b->lent)
+		memcpy(p, b->p, b->n);
 	p[b->n] = '\0';
 	b->p = p;
 	b->cap = cap;
+	b->lent = false;
 	return p + b->n;
-}
-
-void buf_add(struct buf *b, const void *p, size_t n)
-{
-	char *to = buf_room(b, n);
-
-	if (n)
-		memcpy(to, p, n);
-	to[n] = '\0';
-	b->n += n;
-}
-
-void buf_str(struct buf *b, struct str s)
-{
-	buf_add(b, s.p, s.n);
-}
-
-void buf_z(struct buf *b, const char *z)
-{
-	buf_str(b, str_z(z));
 }
 
 void buf_vfmt(struct buf *b, const char *fmt, va_list ap)
@@ -183,19 +150,6 @@ void buf_fmt(struct buf *b, const char *fmt, ...)
 	va_end(ap);
 }
 
-void buf_cut(struct buf *b, size_t n)
-{
-	if (n >= b->n)
-		return;
-	b->n = n;
-	b->p[n] = '\0';
-}
-
-void buf_reset(struct buf *b)
-{
-	buf_cut(b, 0);
-}
-
 void buf_drop(struct buf *b, size_t n)
 {
 	if (n == 0)
@@ -206,20 +160,7 @@ void buf_drop(struct buf *b, size_t n)
 	buf_cut(b, b->n - n);
 }
 
-void buf_free(struct buf *b)
-{
-	if (b->cap)
-		free(b->p);
-	b->p = nothing;
-	b->n = b->cap = 0;
-}
-
-struct str buf_view(const struct buf *b)
-{
-	return (struct str){ b->cap ? b->p : nothing, b->n };
-}
-
-void buf_escape(struct buf *b, struct str s, size_t max)
+static void escape(struct buf *b, struct str s, size_t max, char also)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -227,7 +168,7 @@ void buf_escape(struct buf *b, struct str s, size_t max)
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 
-		if (c >= 0x20 && c < 0x7f && c != '\\') {
+		if (c >= 0x20 && c < 0x7f && c != also) {
 			buf_c(b, (char)c);
 		} else {
 			char x[4] = { '\\', 'x', hex[c >> 4], hex[c & 15] };
@@ -235,6 +176,16 @@ void buf_escape(struct buf *b, struct str s, size_t max)
 			buf_add(b, x, sizeof(x));
 		}
 	}
+}
+
+void buf_escape(struct buf *b, struct str s, size_t max)
+{
+	escape(b, s, max, '\\');
+}
+
+void buf_escape_rest(struct buf *b, struct str s, size_t max)
+{
+	escape(b, s, max, '\0');
 }
 
 void strv_add(struct strv *l, struct str s)

@@ -23,7 +23,10 @@ struct str {
 
 /* The smallest ones are here: the parsers live on them. */
 
-struct str str_z(const char *z); /* NULL gives the empty string */
+static inline struct str str_z(const char *z) /* NULL gives the empty string */
+{
+	return (struct str){ z ? z : "", z ? strlen(z) : 0 };
+}
 /* The rest of s from byte at (clamped). */
 static inline struct str str_from(struct str s, size_t at)
 {
@@ -42,11 +45,19 @@ static inline bool str_eq(struct str a, struct str b)
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 bool str_ieq(struct str a, struct str b); /* ASCII case folded, no locale */
-bool str_starts(struct str s, struct str prefix);
+static inline bool str_starts(struct str s, struct str prefix)
+{
+	return s.n >= prefix.n && str_eq(str_head(s, prefix.n), prefix);
+}
 bool str_istarts(struct str s, struct str prefix);
 bool str_iends(struct str s, struct str suffix);
 /* Index of c in s, or -1. */
-ptrdiff_t str_chr(struct str s, char c);
+static inline ptrdiff_t str_chr(struct str s, char c)
+{
+	const char *hit = s.n ? memchr(s.p, c, s.n) : NULL;
+
+	return hit ? hit - s.p : -1;
+}
 ptrdiff_t str_rchr(struct str s, char c);
 /* Takes the part of *s before the first c (or all of it) and moves *s behind that c.
  * Returns false when *s was used up before (p == NULL). */
@@ -69,6 +80,7 @@ static inline bool ascii_space(char c)
 struct buf {
 	char *p;
 	size_t n, cap;
+	bool lent; /* p was not malloc'ed */
 };
 
 #define BUF_INIT          \
@@ -76,31 +88,71 @@ struct buf {
 		.p = NULL \
 	}
 
-void buf_add(struct buf *b, const void *p, size_t n);
-static inline void buf_c(struct buf *b, char c)
+/* A buffer that needs no malloc() before it holds BUF_SMALL_MAX octets: for addresses and the
+ * like. It stays in the block that declares it: no copy of it is a buffer. */
+#define BUF_SMALL_MAX 64
+#define BUF_SMALL buf_on((char[BUF_SMALL_MAX]){ "" })
+
+static inline struct buf buf_on(char room[static BUF_SMALL_MAX])
 {
-	if (b->n + 1 < b->cap) {
-		b->p[b->n++] = c;
-		b->p[b->n] = '\0';
-	} else {
-		buf_add(b, &c, 1);
-	}
+	return (struct buf){ .p = room, .cap = BUF_SMALL_MAX, .lent = true };
 }
-void buf_str(struct buf *b, struct str s);
-void buf_z(struct buf *b, const char *z);
-void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void buf_vfmt(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+
+extern char buf_nothing[1]; /* what empty buffers hold: a NUL */
 /* Room for n more bytes behind p + b->n; the caller then adds to b->n itself. */
 char *buf_room(struct buf *b, size_t n);
-void buf_reset(struct buf *b);          /* n = 0, keeps the memory */
-void buf_cut(struct buf *b, size_t n);  /* keeps only the first n bytes (n <= b->n) */
-void buf_drop(struct buf *b, size_t n); /* removes the first n bytes (n <= b->n) */
-void buf_free(struct buf *b);           /* accepts a buffer that was never used */
-struct str buf_view(const struct buf *b);
+static inline void buf_add(struct buf *b, const void *p, size_t n)
+{
+	char *to = n < b->cap - b->n ? b->p + b->n : buf_room(b, n);
+
+	if (n)
+		memcpy(to, p, n);
+	to[n] = '\0';
+	b->n += n;
+}
+static inline void buf_c(struct buf *b, char c)
+{
+	buf_add(b, &c, 1);
+}
+static inline void buf_str(struct buf *b, struct str s)
+{
+	buf_add(b, s.p, s.n);
+}
+static inline void buf_z(struct buf *b, const char *z)
+{
+	buf_add(b, z, z ? strlen(z) : 0);
+}
+void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void buf_vfmt(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+/* keeps only the first n bytes (n <= b->n) */
+static inline void buf_cut(struct buf *b, size_t n)
+{
+	if (n >= b->n)
+		return;
+	b->n = n;
+	b->p[n] = '\0';
+}
+static inline void buf_reset(struct buf *b) /* n = 0, keeps the memory */
+{
+	buf_cut(b, 0);
+}
+void buf_drop(struct buf *b, size_t n);    /* removes the first n bytes (n <= b->n) */
+static inline void buf_free(struct buf *b) /* accepts a buffer that was never used */
+{
+	if (b->cap && !b->lent)
+		free(b->p);
+	*b = (struct buf){ .p = buf_nothing };
+}
+static inline struct str buf_view(const struct buf *b)
+{
+	return (struct str){ b->cap ? b->p : "", b->n };
+}
 /* Adds s with every byte outside printable ASCII (and backslash) as \xNN: for logs, notes
  * and terminals, where s may be a peer's or a user's. At most max bytes of s are taken.
  */
 void buf_escape(struct buf *b, struct str s, size_t max);
+/* The same for what may have been escaped before: a backslash stays. */
+void buf_escape_rest(struct buf *b, struct str s, size_t max);
 #define _cleanup_buf_ __attribute__((cleanup(buf_free)))
 
 /* A list of owned strings. */

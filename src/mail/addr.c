@@ -1,4 +1,4 @@
-#include "mail/addr.h"
+#include "mail/addr_bytes.h"
 
 /* Tokens of RFC 5322 3.2; blanks lie between them and are never one. */
 enum token {
@@ -19,40 +19,6 @@ struct cursor {
 	enum token kind;
 	struct str text;
 };
-
-/* What ends an atom: marks and blanks. A table, as every byte of a list is looked up. */
-enum { CLASS_MARK = 1, CLASS_BLANK = 2 };
-
-static const unsigned char classes[256] = {
-	[' '] = CLASS_BLANK,  ['\t'] = CLASS_BLANK, ['\r'] = CLASS_BLANK,
-	['\n'] = CLASS_BLANK, ['('] = CLASS_MARK,   [')'] = CLASS_MARK,
-	['<'] = CLASS_MARK,   ['>'] = CLASS_MARK,   ['['] = CLASS_MARK,
-	[']'] = CLASS_MARK,   [':'] = CLASS_MARK,   [';'] = CLASS_MARK,
-	['@'] = CLASS_MARK,   [','] = CLASS_MARK,   ['.'] = CLASS_MARK,
-	['"'] = CLASS_MARK,
-};
-
-static unsigned class_of(char c)
-{
-	return classes[(unsigned char)c];
-}
-
-static bool is_mark(char c)
-{
-	return class_of(c) == CLASS_MARK;
-}
-
-/* Length of the quoted string that s begins with; 0: unclosed. */
-static size_t quoted_length(struct str s)
-{
-	for (size_t i = 1; i < s.n; i++) {
-		if (s.p[i] == '\\')
-			i++;
-		else if (s.p[i] == '"')
-			return i + 1;
-	}
-	return 0;
-}
 
 /* Length of the comment that s begins with; 0: unclosed or nested too deep. */
 static size_t comment_length(struct str s)
@@ -101,9 +67,12 @@ static size_t encoded_length(struct str s)
 			if (s.p[i + 1] != '=')
 				return 0;
 			i += 2;
-			return i == s.n || is_mark(s.p[i]) || ascii_space(s.p[i]) ? i : 0;
+			return i == s.n || addr_is_mark(s.p[i]) || ascii_space(s.p[i])
+			           ? i
+			           : 0;
 		}
-		if (parts < 2 && (c == '?' || is_mark((char)c)) && (c != '?' || i == 2))
+		if (parts < 2 && (c == '?' || addr_is_mark((char)c)) &&
+		    (c != '?' || i == 2))
 			return 0;
 		parts += c == '?';
 	}
@@ -114,7 +83,7 @@ static size_t atom_length(struct str s)
 {
 	size_t i = 0;
 
-	while (i < s.n && !class_of(s.p[i]))
+	while (i < s.n && !addr_is_mark(s.p[i]) && !addr_is_blank(s.p[i]))
 		i += s.p[i] == '\\' && i + 1 < s.n ? 2 : 1;
 	return i;
 }
@@ -125,7 +94,7 @@ static void token_next(struct cursor *c)
 	size_t n = 1;
 	bool ok;
 
-	while (s.n && class_of(s.p[0]) == CLASS_BLANK) {
+	while (s.n && addr_is_blank(s.p[0])) {
 		s.p++;
 		s.n--;
 	}
@@ -133,7 +102,7 @@ static void token_next(struct cursor *c)
 		n = 0;
 		c->kind = TOKEN_END;
 	} else if (s.p[0] == '"') {
-		n = quoted_length(s);
+		n = addr_quoted_length(s);
 		c->kind = n ? TOKEN_QUOTED : TOKEN_BROKEN;
 	} else if (s.p[0] == '(') {
 		n = comment_length(s);
@@ -141,7 +110,7 @@ static void token_next(struct cursor *c)
 	} else if (s.p[0] == '[') {
 		n = literal_length(s, &ok);
 		c->kind = ok ? TOKEN_LITERAL : TOKEN_MARK;
-	} else if (is_mark(s.p[0])) {
+	} else if (addr_is_mark(s.p[0])) {
 		c->kind = TOKEN_MARK;
 	} else {
 		n = s.p[0] == '=' ? encoded_length(s) : 0;
@@ -222,6 +191,28 @@ static bool spec_done(const struct spec *s)
 	return s->state != SPEC_START && s->state != SPEC_AT && s->state != SPEC_BAD;
 }
 
+/* Length of the "local@domain" that s begins with, of nothing but atoms and single dots, up
+ * to a blank, a mark or the end: what nearly all are, found without the grammar, and the
+ * same as that would find. 0: it is for the grammar to say. */
+static size_t simple_spec(struct str s, struct str *ret_local, struct str *ret_domain)
+{
+	size_t at = addr_plain_length(s), end;
+	struct str domain = str_from(s, at + 1);
+
+	/* = may begin an encoded word, which may hold marks. */
+	if (at == 0 || at == s.n || s.p[at] != '@' || memchr(s.p, '=', at))
+		return 0;
+	for (end = 0; end < domain.n && addr_is_host(domain.p[end]); end++)
+		if (domain.p[end] == '.' && (end == 0 || domain.p[end - 1] == '.'))
+			return 0;
+	if (end == 0 || (end < domain.n && !addr_is_mark(domain.p[end]) &&
+	                 !addr_is_blank(domain.p[end])))
+		return 0;
+	*ret_local = str_head(s, at);
+	*ret_domain = str_head(domain, end);
+	return at + 1 + end;
+}
+
 /* Skips the source route that begins with the token at hand (RFC 5322 4.4: obs-route) and
  * its colon. */
 static bool route_skip(struct cursor *c)
@@ -246,7 +237,17 @@ static enum angle angle_take(struct cursor *c, struct addr *ret)
 {
 	struct spec spec = { .state = SPEC_START };
 	struct str span = STR_NONE;
+	size_t n = simple_spec(c->rest, &spec.local, &spec.domain);
 
+	if (n && n < c->rest.n && c->rest.p[n] == '>') {
+		ret->spec = str_head(c->rest, n);
+		ret->local = spec.local;
+		ret->domain = spec.domain;
+		c->rest = str_from(c->rest, n);
+		token_next(c);
+		return ANGLE_OK;
+	}
+	spec = (struct spec){ .state = SPEC_START };
 	ret->spec = str_head(c->rest, 0);
 	token_next(c);
 	while (c->kind == TOKEN_COMMENT || token_is(c, ',')) {
@@ -304,6 +305,30 @@ static enum member member_end(const struct spec *bare, struct addr *a)
 	return MEMBER_ADDR;
 }
 
+/* Takes a member that is nothing but a simple bare addr-spec, with its separator. False: it
+ * is not, and nothing happened. */
+static bool simple_take(struct cursor *c, struct addr *a)
+{
+	struct cursor ahead = *c;
+	struct str local, domain;
+	size_t n;
+
+	while (ahead.rest.n && addr_is_blank(ahead.rest.p[0]))
+		ahead.rest = str_from(ahead.rest, 1);
+	n = simple_spec(ahead.rest, &local, &domain);
+	if (n == 0)
+		return false;
+	a->whole = a->spec = str_head(ahead.rest, n);
+	a->local = local;
+	a->domain = domain;
+	ahead.rest = str_from(ahead.rest, n);
+	token_next(&ahead);
+	if (!token_ends_member(&ahead))
+		return false;
+	*c = ahead;
+	return true;
+}
+
 /* Takes one member of a list up to and with its separator. On MEMBER_BAD the cursor
  * stands on the token that was wrong. Words in front of "<" are the phrase; until it is
  * seen they are tried as a bare addr-spec too. */
@@ -311,6 +336,9 @@ static enum member member_take(struct cursor *c, struct addr *a)
 {
 	struct spec bare = { .state = SPEC_START };
 
+	*a = (struct addr){ .angled = false };
+	if (simple_take(c, a))
+		return MEMBER_ADDR;
 	*a = (struct addr){ .angled = false };
 	for (;;) {
 		token_next(c);
@@ -375,42 +403,6 @@ bool addr_list_next(struct addr_list *l, struct addr *ret)
 	return false;
 }
 
-/* atext of RFC 5322 3.2.3, and the bytes of UTF-8 (RFC 6532 3.2). */
-static bool is_atext(char c)
-{
-	unsigned char u = (unsigned char)c;
-
-	return u > 0x20 && u != 0x7f && u != '\\' && !is_mark(c);
-}
-
-/* dot-atom of RFC 5322 3.2.3. */
-static bool is_dot_atom(struct str s)
-{
-	bool dot = true;
-
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '.' ? dot : !is_atext(s.p[i]))
-			return false;
-		dot = s.p[i] == '.';
-	}
-	return !dot;
-}
-
-void addr_local(struct buf *b, struct str raw)
-{
-	if (is_dot_atom(raw)) {
-		buf_str(b, raw);
-		return;
-	}
-	buf_c(b, '"');
-	for (size_t i = 0; i < raw.n; i++) {
-		if (raw.p[i] == '"' || raw.p[i] == '\\')
-			buf_c(b, '\\');
-		buf_c(b, raw.p[i]);
-	}
-	buf_c(b, '"');
-}
-
 /* Adds the characters a token stands for: without quotes, backslashes and line ends. */
 static void token_plain(struct buf *b, const struct cursor *c)
 {
@@ -432,6 +424,10 @@ void addr_words(struct buf *b, struct str words, bool keep_blanks)
 	struct cursor c = { .rest = words };
 	const char *end = NULL;
 
+	if (addr_plain_length(words) == words.n) {
+		buf_str(b, words);
+		return;
+	}
 	for (;;) {
 		token_next(&c);
 		if (c.kind == TOKEN_END)
@@ -447,7 +443,7 @@ void addr_words(struct buf *b, struct str words, bool keep_blanks)
 
 void addr_plain(struct buf *b, const struct addr *a)
 {
-	_cleanup_buf_ struct buf raw = BUF_INIT;
+	_cleanup_buf_ struct buf raw = BUF_SMALL;
 
 	if (a->local.n == 0)
 		return;
@@ -464,105 +460,4 @@ void addr_plain(struct buf *b, const struct addr *a)
 	for (size_t i = 0; i < raw.n; i++)
 		if (!ascii_space(raw.p[i])) /* a literal may be folded */
 			buf_c(b, raw.p[i]);
-}
-
-/* Length of the local part that a begins with, up to its last @ outside quotes, or all;
- * a.n + 1: the quotes are not as they must be. */
-static size_t local_length(struct str a)
-{
-	size_t n = a.n;
-	bool word_begins = true;
-
-	for (size_t i = 0; i < a.n; i++) {
-		if (a.p[i] == '"') {
-			size_t q = quoted_length(str_from(a, i));
-
-			if (!word_begins || q == 0)
-				return a.n + 1;
-			i += q - 1;
-			if (i + 1 < a.n && a.p[i + 1] != '.' && a.p[i + 1] != '@')
-				return a.n + 1;
-		} else if (a.p[i] == '@') {
-			n = i;
-		}
-		word_begins = a.p[i] == '.';
-	}
-	return n;
-}
-
-static bool domain_ok(struct str d)
-{
-	bool literal = d.n > 2 && d.p[0] == '[' && d.p[d.n - 1] == ']';
-
-	if (literal)
-		d = str_head(str_from(d, 1), d.n - 2);
-	for (size_t i = 0; i < d.n; i++) {
-		char c = d.p[i], l = ascii_lower(c);
-
-		if (c == '.' && !literal && (i == 0 || d.p[i - 1] == '.'))
-			return false;
-		if (!(l >= 'a' && l <= 'z') && !(c >= '0' && c <= '9') &&
-		    (unsigned char)c < 0x80 && c != '-' && c != '.' && c != '_' &&
-		    !(c == ':' && literal))
-			return false;
-	}
-	return d.n > 0;
-}
-
-bool addr_envelope_ok(struct str a)
-{
-	size_t local;
-	bool quoted = false;
-
-	if (a.n == 0 || a.n > ADDR_LENGTH_MAX)
-		return false;
-	for (size_t i = 0; i < a.n; i++)
-		if ((unsigned char)a.p[i] < 0x20 || a.p[i] == 0x7f)
-			return false;
-	local = local_length(a);
-	if (local == 0 || local > a.n)
-		return false;
-	for (size_t i = 0; i < local; i++) {
-		if (quoted && a.p[i] == '\\')
-			i++;
-		else if (a.p[i] == '"')
-			quoted = !quoted;
-		else if (!quoted && strchr(" <>[],:;()\\@", a.p[i]))
-			return false;
-	}
-	return local == a.n || domain_ok(str_from(a, local + 1));
-}
-
-void addr_split(struct str a, struct str *ret_local, struct str *ret_domain)
-{
-	size_t n = local_length(a);
-
-	*ret_local = str_head(a, n);
-	*ret_domain = n < a.n ? str_from(a, n + 1) : str_from(a, a.n);
-}
-
-bool addr_glob(struct str pattern, struct str a)
-{
-	size_t p = 0, i = 0, star = SIZE_MAX, from = 0;
-
-	/* Only the last star met needs to be tried with more bytes. */
-	while (i < a.n) {
-		if (p < pattern.n && pattern.p[p] == '*') {
-			star = p++;
-			from = i;
-		} else if (p < pattern.n &&
-		           (pattern.p[p] == '?' ||
-		            ascii_lower(pattern.p[p]) == ascii_lower(a.p[i]))) {
-			p++;
-			i++;
-		} else if (star != SIZE_MAX) {
-			p = star + 1;
-			i = ++from;
-		} else {
-			return false;
-		}
-	}
-	while (p < pattern.n && pattern.p[p] == '*')
-		p++;
-	return p == pattern.n;
 }

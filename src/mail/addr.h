@@ -60,6 +60,8 @@ void addr_plain(struct buf *b, const struct addr *a);
  * between its [ and ], also :). A bare local part ("root") is fine. The one place where
  * these bytes are judged: used for arguments, headers, queue files and the listener alike. */
 bool addr_envelope_ok(struct str a);
+/* Is it a dot-atom (RFC 5322 3.2.3; RFC 6532)? Such a local part needs no quotes. */
+bool addr_is_dot_atom(struct str s);
 /* Appends a local part whose plain characters are raw, quoted just where it must be. */
 void addr_local(struct buf *b, struct str raw);
 /* Appends the plain characters of a word list (a local part, a display name): quotes and

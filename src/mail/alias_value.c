@@ -3,16 +3,24 @@
 
 #define INCLUDE STR(":include:")
 
+/* Does s begin with a line end? */
+static bool at_eol(struct str s)
+{
+	return str_starts(s, STR("\n")) || str_starts(s, STR("\r\n"));
+}
+
 /* Blanks, and the backslash with which a line says that it goes on. */
 static struct str trim(struct str s)
 {
 	for (;;) {
-		struct str t = str_trim(s);
+		struct str t = str_trim(s), behind;
 
-		if (t.n && t.p[0] == '\\' && (t.n == 1 || t.p[1] == '\n'))
-			t = str_from(t, 1);
-		else if (t.n && t.p + t.n < s.p + s.n && t.p[t.n - 1] == '\\' &&
-		         t.p[t.n] == '\n')
+		if (!t.n)
+			return t;
+		behind = str_from(s, (size_t)(t.p + t.n - s.p));
+		if (t.p[0] == '\\' && (t.n == 1 || at_eol(str_from(t, 1))))
+			t = str_from(s, (size_t)(t.p + 1 - s.p));
+		else if (t.p[t.n - 1] == '\\' && at_eol(behind))
 			t = str_head(t, t.n - 1);
 		else
 			return t;

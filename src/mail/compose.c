@@ -3,11 +3,11 @@
 #include "mail/fold.h"
 #include "mail/head.h"
 #include "mail/phrase.h"
+#include "mail/received.h"
 
 enum {
-	HOST_MAX = 255,
-	FOLD_AT = 78,     /* octets of a line below which it is not folded */
-	CLIENT_MAX = 100, /* octets of a client's name in Received */
+	FOLD_AT = 78, /* octets of a line below which it is not folded */
+	ADDED = 400,  /* octets that are mostly enough for what is added */
 };
 
 /* Fields that are looked at. */
@@ -92,17 +92,27 @@ static const struct field_kind kinds[KINDS] = {
 struct composing {
 	const struct compose_conf *c;
 	const struct envelope *e;
-	struct str id, origin;
+	struct str origin; /* the id that Message-ID is made of */
 	struct buf *out;
 	unsigned seen;    /* by 1 << KIND_ */
 	unsigned several; /* kinds with join of which there are several */
 	unsigned joined;  /* those that are done */
+	bool crs;         /* the header has CRs */
 	bool cron;        /* cron or its like wrote this */
 	bool may;         /* the submitter says whose it is (sender-override) */
 	bool keep;        /* a rule changed From that wants it kept (keep-original) */
 	size_t from;      /* mailboxes in From */
 	size_t mailboxes; /* looked at so far */
 };
+
+/* Appends bytes of the header as they go out (fold.h). */
+static void add_text(const struct composing *k, struct buf *b, struct str s)
+{
+	if (k->crs)
+		fold_text(b, s);
+	else
+		buf_str(b, s);
+}
 
 /* Ends the line at the end of b if it is open. */
 static void end_line(struct buf *b)
@@ -114,85 +124,39 @@ static void end_line(struct buf *b)
 	buf_c(b, '\n');
 }
 
-/* May this stand as a host in Received and Message-ID? */
-static bool host_ok(struct str h)
+/* Puts the name that the rule makes in front of the address that ret holds from octet start
+ * on. addr and name are those it had. */
+static void name_rewrite(const struct composing *k, const struct masq_rule *rule,
+                         struct str addr, struct str name, struct buf *ret, size_t start)
 {
-	for (size_t i = 0; i < h.n; i++) {
-		char l = ascii_lower(h.p[i]);
-
-		if (!(l >= 'a' && l <= 'z') && !(l >= '0' && l <= '9') && l != '-' &&
-		    l != '.' && l != '_' && l != ':' && l != '[' && l != ']')
-			return false;
-	}
-	return h.n > 0 && h.n <= HOST_MAX;
-}
-
-static struct str host_name(const struct compose_conf *c)
-{
-	if (host_ok(c->hostname))
-		return c->hostname;
-	return host_ok(c->domain) ? c->domain : STR("mailchute.invalid");
-}
-
-static void add_number(struct buf *b, uint64_t v)
-{
-	char digits[20];
-	size_t at = sizeof(digits);
-
-	do {
-		digits[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	buf_add(b, digits + at, sizeof(digits) - at);
-}
-
-static void add_received(const struct composing *k)
-{
-	struct str client = str_head(k->e->client, CLIENT_MAX);
-
-	buf_z(k->out, "Received: by ");
-	buf_str(k->out, host_name(k->c));
-	buf_z(k->out, " (mailchute, from ");
-	if (client.n) {
-		buf_z(k->out, "client ");
-		for (size_t i = 0; i < client.n; i++)
-			buf_str(k->out, host_ok(str_head(str_from(client, i), 1))
-			                    ? str_head(str_from(client, i), 1)
-			                    : STR("?"));
-		buf_z(k->out, ", ");
-	}
-	buf_z(k->out, "userid ");
-	add_number(k->out, k->e->uid);
-	buf_z(k->out, ")\n\tid ");
-	buf_str(k->out, k->id);
-	buf_z(k->out, "; ");
-	clock_rfc5322(k->out, k->e->time);
-	buf_c(k->out, '\n');
-}
-
-/* Makes an address in plain form, with the text of its name, what it becomes in a field.
- * False: a rule made no new name, and *ret is the address alone. True: *ret is the whole
- * mailbox. */
-static bool address_rewrite(struct composing *k, unsigned where, struct str addr,
-                            struct str name, struct buf *ret)
-{
-	_cleanup_buf_ struct buf new = BUF_INIT, full = BUF_INIT, login = BUF_INIT,
-	                         full_name = BUF_INIT, new_name = BUF_INIT;
-	const struct masq_rule *rule = compose_address(k->c, k->e, where, addr, &new);
+	_cleanup_buf_ struct buf new = BUF_SMALL, full = BUF_SMALL, login = BUF_SMALL,
+	                         full_name = BUF_SMALL, new_name = BUF_SMALL;
 	struct masq_who who = { .host = k->c->hostname };
 
-	if (where & MASQ_FROM && rule && rule->keep_original)
-		k->keep = true;
-	if (!rule || !rule->name) {
-		buf_str(ret, buf_view(&new));
-		return false;
-	}
+	buf_str(&new, str_from(buf_view(ret), start));
+	buf_cut(ret, start);
 	who.login = compose_login(k->e, &login);
 	phrase_clean(&full_name, k->e->full_name.n ? k->e->full_name : k->e->gecos);
 	who.full_name = buf_view(&full_name);
 	compose_complete(k->c, addr, &full);
 	masq_name(&new_name, rule, buf_view(&full), name, &who);
 	phrase_mailbox(ret, buf_view(&new_name), buf_view(&new));
+}
+
+/* Makes an address in plain form, with the text of its name, what it becomes in a field.
+ * False: a rule made no new name, and the address alone was appended. True: the whole
+ * mailbox. */
+static bool address_rewrite(struct composing *k, unsigned where, struct str addr,
+                            struct str name, struct buf *ret)
+{
+	const size_t start = ret->n;
+	const struct masq_rule *rule = compose_address(k->c, k->e, where, addr, ret);
+
+	if (where & MASQ_FROM && rule && rule->keep_original)
+		k->keep = true;
+	if (!rule || !rule->name)
+		return false;
+	name_rewrite(k, rule, addr, name, ret, start);
 	return true;
 }
 
@@ -206,7 +170,7 @@ static bool is_cron(struct str name)
 static bool mailbox_rewrite(struct composing *k, const struct field_kind *kind,
                             const struct addr *a, struct buf *ret)
 {
-	_cleanup_buf_ struct buf old = BUF_INIT, new = BUF_INIT, name = BUF_INIT;
+	_cleanup_buf_ struct buf old = BUF_SMALL, new = BUF_SMALL, name = BUF_SMALL;
 	size_t before;
 
 	addr_plain(&old, a);
@@ -222,11 +186,11 @@ static bool mailbox_rewrite(struct composing *k, const struct field_kind *kind,
 	if (str_eq(buf_view(&old), buf_view(&new)) && !a->open)
 		return false;
 	before = (size_t)(a->spec.p - a->whole.p);
-	fold_text(ret, str_head(a->whole, before));
+	add_text(k, ret, str_head(a->whole, before));
 	buf_str(ret, buf_view(&new));
 	if (a->open)
 		buf_c(ret, '>');
-	fold_text(ret, str_from(a->whole, before + a->spec.n));
+	add_text(k, ret, str_from(a->whole, before + a->spec.n));
 	return true;
 }
 
@@ -255,7 +219,7 @@ static bool may_change(const struct addr *a, bool ruled, const struct field_kind
 static struct list_facts add_list(struct composing *k, const struct field_kind *kind,
                                   struct str text, struct str body, struct buf *ret)
 {
-	_cleanup_buf_ struct buf one = BUF_INIT;
+	_cleanup_buf_ struct buf one = BUF_SMALL;
 	struct list_facts facts = { .whole = false };
 	const bool ruled = is_ruled(k->c, kind->where);
 	struct str todo = text;
@@ -275,8 +239,8 @@ static struct list_facts add_list(struct composing *k, const struct field_kind *
 		else if (!changed)
 			continue;
 		else
-			fold_text(&one, a.whole);
-		fold_text(ret, str_head(todo, (size_t)(a.whole.p - todo.p)));
+			add_text(k, &one, a.whole);
+		add_text(k, ret, str_head(todo, (size_t)(a.whole.p - todo.p)));
 		/* A line must not pass what SMTP carries because of us. Lines that are all
 		 * blanks cannot come of it. */
 		if (fold_column(ret) > FOLD_AT && fold_column(ret) + one.n > COMPOSE_FOLD)
@@ -285,7 +249,7 @@ static struct list_facts add_list(struct composing *k, const struct field_kind *
 		todo = str_from(todo, (size_t)(a.whole.p - todo.p) + a.whole.n);
 	}
 	facts.whole = !l.bad && l.rest.n == 0;
-	fold_text(ret, todo);
+	add_text(k, ret, todo);
 	return facts;
 }
 
@@ -309,13 +273,18 @@ static const unsigned char kinds_of_length[][4] = {
 
 static const struct field_kind *kind_of(struct str name)
 {
-	if (name.n < ARRAY_LEN(kinds_of_length))
-		for (size_t i = 0; i < 4 && kinds_of_length[name.n][i]; i++) {
-			const struct field_kind *k = &kinds[kinds_of_length[name.n][i]];
+	const unsigned char *of_length;
 
-			if (str_ieq(name, k->name))
-				return k;
-		}
+	if (name.n >= ARRAY_LEN(kinds_of_length))
+		return &kinds[KIND_OTHER];
+	of_length = kinds_of_length[name.n];
+	for (size_t i = 0; i < ARRAY_LEN(kinds_of_length[0]) && of_length[i]; i++) {
+		const struct field_kind *k = &kinds[of_length[i]];
+
+		/* Their names begin with capitals. */
+		if ((name.p[0] & ~0x20) == k->name.p[0] && str_ieq(name, k->name))
+			return k;
+	}
 	return &kinds[KIND_OTHER];
 }
 
@@ -342,7 +311,7 @@ static void add_original(struct composing *k, const struct head_field *f, const 
 	buf_z(k->out, "X-Original-");
 	buf_str(k->out, f->name);
 	buf_c(k->out, ':');
-	fold_text(k->out, f->body);
+	add_text(k, k->out, f->body);
 	end_line(k->out);
 }
 
@@ -399,7 +368,7 @@ static void add_kept(struct composing *k, const struct head_field *f)
 static bool is_own(const struct composing *k, const struct field_kind *kind,
                    struct str body)
 {
-	_cleanup_buf_ struct buf plain = BUF_INIT;
+	_cleanup_buf_ struct buf plain = BUF_SMALL;
 	struct addr_list l;
 	struct addr a;
 
@@ -466,7 +435,7 @@ static void add_field(struct composing *k, const struct head_field *f, struct st
 		add_addresses(k, kind, f, rest);
 	} else {
 		k->seen |= bit(kind);
-		fold_text(k->out, f->raw);
+		add_text(k, k->out, f->raw);
 		end_line(k->out);
 	}
 }
@@ -490,7 +459,7 @@ static bool submitter(const struct composing *k, unsigned where, struct buf *ret
 /* Adds From or Sender with the address of who submits it, and his name. */
 static void add_submitter(struct composing *k, const struct field_kind *kind)
 {
-	_cleanup_buf_ struct buf addr = BUF_INIT, new = BUF_INIT, full = BUF_INIT;
+	_cleanup_buf_ struct buf addr = BUF_SMALL, new = BUF_SMALL, full = BUF_SMALL;
 	bool somebody = submitter(k, kind->where, &addr);
 	struct str name = k->e->full_name;
 
@@ -530,7 +499,7 @@ static void add_missing(struct composing *k)
 		buf_z(k->out, "Message-ID: <");
 		buf_str(k->out, k->origin);
 		buf_c(k->out, '@');
-		buf_str(k->out, host_name(k->c));
+		buf_str(k->out, received_host(k->c));
 		buf_z(k->out, ">\n");
 	}
 	if (!(k->seen & 1u << KIND_FROM))
@@ -585,16 +554,17 @@ void compose_header(const struct compose_conf *c, const struct envelope *e, stru
 	const struct composing start = {
 		.c = c,
 		.e = e,
-		.id = id,
 		.origin = origin.n ? origin : id,
 		.out = ret,
+		.crs = str_chr(header, '\r') >= 0,
 		.may = compose_may_override(c, e),
 	};
 	struct composing k = start;
 	size_t from = ret->n, fields, traced = c->trace ? c->trace->n : 0;
 
+	buf_room(ret, header.n + ADDED);
 	trace_made(c->trace, "Received", "every relay adds one (RFC 5321 4.4)");
-	add_received(&k);
+	received_add(ret, c, e, id);
 	fields = ret->n;
 	if (!add_fields(&k, header)) {
 		unsigned several = joined_kinds(header);

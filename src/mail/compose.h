@@ -37,9 +37,11 @@ struct compose_conf {
 	/* sender-override: who may say who the sender is; users as in masq_rule.user. */
 	enum masq_override override;
 	struct strv override_user;
-	/* The uid that mailchute runs as, whose drops are reports: it may always, and what
-	 * it says of clients is believed. */
+	/* The uid that mailchute runs as, whose drops are reports: it may always. */
 	uint64_t own_uid;
+	/* mailchute-smtpd's: what is read of another's message has no client any more
+	 * (push/message.h), so that e->client is believed here. -1: nobody's. */
+	int64_t listener_uid;
 };
 
 /* The outgoing envelope; what the note's plan keeps. Owns its strings (see plan_free). */
@@ -47,7 +49,8 @@ struct plan {
 	char *sender; /* "" is the null sender */
 	char *ret, *envid;
 	struct plan_rcpt {
-		char *addr, *notify, *orcpt; /* notify and orcpt "" when not given */
+		char *addr; /* with notify and orcpt behind it: one piece of memory */
+		char *notify, *orcpt; /* "" when not given */
 		/* An SMTP reply, "550 5.3.5 ...": nothing is sent to it, and this is what
 		 * came of it. NULL: fine. */
 		char *refused;
@@ -116,7 +119,8 @@ void compose_plan(const struct compose_conf *c, const struct envelope *e,
  * empty line. id: queue id (16 hex digits). origin: id of the message it was split from, for
  * a Message-ID that is the same in all parts; n == 0: never split.
  *
- * First comes Received (RFC 5321 4.4) with uid, client, id and the date from e->time.
+ * First comes Received (RFC 5321 4.4; received.h) with uid or client, id and the date from
+ * e->time.
  *
  * Then the header's own fields in their order, without Return-Path, Bcc, Resent-Bcc and
  * mbox "From " lines. Addresses in From, Sender, Reply-To, To, Cc and their Resent- forms

@@ -27,9 +27,18 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
+/* May a line without blanks be broken at i? Behind a comma or semicolon, or between two ids: so
+ * no address, id or parameter is broken. */
+static bool is_joint(struct str line, size_t i)
+{
+	char before = line.p[i - 1];
+
+	return before == ',' || before == ';' || (before == '>' && line.p[i] == '<');
+}
+
 /* Where a line (without LF) is broken so that no more than room octets are in front: at its
- * last blank behind text (not the one behind the field's name), else anywhere, but not
- * within a character of UTF-8. */
+ * last blank behind text (not the one behind the field's name), else at a joint, else
+ * anywhere, but not within a character of UTF-8. */
 static size_t break_at(struct str line, size_t room)
 {
 	size_t lead = 0, at = room;
@@ -39,6 +48,10 @@ static size_t break_at(struct str line, size_t room)
 	if (lead < room / 2)
 		lead = room / 2;
 	while (at > lead && !is_blank(line.p[at]))
+		at--;
+	if (at > lead)
+		return at;
+	for (at = room; at > lead && !is_joint(line, at);)
 		at--;
 	if (at > lead)
 		return at;

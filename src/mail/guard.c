@@ -14,13 +14,23 @@ static bool word(struct str *rest, struct str *ret)
 	return n > 0;
 }
 
-/* Is it one of ours ("by HOST (mailchute, ...", as compose.h prints it)? */
+/* Is it one of ours: has it "by HOST (mailchute," or "by HOST (mailchute)", as received.h
+ * prints it? */
 static bool is_ours(struct str body, struct str host)
 {
+	enum { START, BY, HOST } at = START;
 	struct str w;
 
-	return word(&body, &w) && str_ieq(w, STR("by")) && word(&body, &w) &&
-	       str_ieq(w, host) && word(&body, &w) && str_eq(w, STR("(mailchute,"));
+	while (word(&body, &w)) {
+		if (at == HOST &&
+		    (str_eq(w, STR("(mailchute,")) || str_eq(w, STR("(mailchute)"))))
+			return true;
+		if (at == BY && str_ieq(w, host))
+			at = HOST;
+		else
+			at = str_ieq(w, STR("by")) ? BY : START;
+	}
+	return false;
 }
 
 static bool has_id(struct str body, struct str id)

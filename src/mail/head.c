@@ -37,7 +37,7 @@ static size_t name_length(struct str s)
 {
 	size_t n = 0;
 
-	while (n < s.n && s.p[n] > 0x20 && s.p[n] < 0x7f && s.p[n] != ':')
+	while (n < s.n && (unsigned char)(s.p[n] - 0x21) < 0x7f - 0x21 && s.p[n] != ':')
 		n++;
 	return n;
 }
@@ -110,25 +110,43 @@ size_t head_length(struct str text, bool complete, size_t *ret_empty_line)
 	return text.n;
 }
 
-bool head_next(struct str *rest, struct head_field *ret)
+/* Finds the first line of *rest that is a field, behind mbox lines: *rest begins with it
+ * then. */
+static bool field_find(struct str *rest, size_t *ret_name, size_t *ret_colon)
 {
-	struct str start, after = *rest, line;
+	struct str after;
 	enum line kind;
 	bool cut;
+
+	/* Most need no closer look. */
+	*ret_name = *ret_colon = name_length(*rest);
+	if (*ret_name && *ret_name <= HEAD_NAME_MAX && *ret_name < rest->n &&
+	    rest->p[*ret_name] == ':')
+		return true;
+	for (after = *rest; after.n; *rest = after) {
+		kind = line_look(line_take(&after, &cut), false, ret_name, ret_colon);
+		if (kind != LINE_MBOX)
+			return kind == LINE_FIELD;
+	}
+	return false;
+}
+
+bool head_next(struct str *rest, struct head_field *ret)
+{
+	struct str start = *rest, after;
 	size_t name, colon;
 
-	do {
-		start = after;
-		line = line_take(&after, &cut);
-		kind = line_look(line, false, &name, &colon);
-	} while (line.n && kind == LINE_MBOX);
-	if (line.n == 0 || kind != LINE_FIELD)
+	if (!field_find(&start, &name, &colon))
 		return false;
+	after = str_from(start, colon + 1);
+	do {
+		ptrdiff_t lf = str_chr(after, '\n');
+
+		after = str_from(after, lf < 0 ? after.n : (size_t)lf + 1);
+	} while (after.n && (after.p[0] == ' ' || after.p[0] == '\t'));
 	*rest = after;
-	while (rest->n && (rest->p[0] == ' ' || rest->p[0] == '\t'))
-		line_take(rest, &cut);
-	ret->raw = str_head(start, start.n - rest->n);
-	ret->name = str_head(line, name);
+	ret->raw = str_head(start, start.n - after.n);
+	ret->name = str_head(start, name);
 	ret->body = line_text(str_from(ret->raw, colon + 1));
 	return true;
 }

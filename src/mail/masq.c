@@ -72,39 +72,47 @@ struct values {
 	struct str name; /* p == NULL: %n is not known here */
 };
 
-/* Appends the template. False: a % that stands for nothing. It ends once max octets are
- * there: with one value more at most. */
+/* Appends what the letter behind a % stands for. False: nothing. */
+static bool expand_letter(struct buf *b, char letter, const struct values *v)
+{
+	if (letter == 'u')
+		buf_str(b, v->local);
+	else if (letter == 'b')
+		buf_str(b, v->base);
+	else if (letter == 't' || (letter == '+' && v->detail.n == 0))
+		buf_str(b, v->detail);
+	else if (letter == '+')
+		buf_str(b, (struct str){ v->detail.p - 1, v->detail.n + 1 });
+	else if (letter == 'd')
+		buf_str(b, v->domain);
+	else if (letter == 'h')
+		buf_str(b, v->host);
+	else if (letter == 'n' && v->name.p)
+		buf_str(b, v->name);
+	else if (letter == '%')
+		buf_c(b, '%');
+	else
+		return false;
+	return true;
+}
+
+/* Appends the template. False: a % that stands for nothing. It ends once max octets were
+ * added: with one value more at most. */
 static bool expand(struct buf *b, struct str template, const struct values *v, size_t max)
 {
-	for (size_t i = 0; i < template.n && b->n < max; i++) {
-		struct str next = str_head(str_from(template, i + 1), 1);
-		char letter = '\0';
+	const size_t end = b->n + max;
 
-		if (template.p[i] != '%') {
-			buf_c(b, template.p[i]);
-			continue;
-		}
-		i++;
-		if (next.n)
-			letter = next.p[0];
-		if (letter == 'u')
-			buf_str(b, v->local);
-		else if (letter == 'b')
-			buf_str(b, v->base);
-		else if (letter == 't' || (letter == '+' && v->detail.n == 0))
-			buf_str(b, v->detail);
-		else if (letter == '+')
-			buf_str(b, (struct str){ v->detail.p - 1, v->detail.n + 1 });
-		else if (letter == 'd')
-			buf_str(b, v->domain);
-		else if (letter == 'h')
-			buf_str(b, v->host);
-		else if (letter == 'n' && v->name.p)
-			buf_str(b, v->name);
-		else if (letter == '%')
-			buf_c(b, '%');
-		else
+	while (template.n && b->n < end) {
+		ptrdiff_t mark = str_chr(template, '%');
+		struct str text = str_head(template, (size_t)mark); /* -1: all of it */
+
+		buf_str(b, str_head(text, end - b->n));
+		template = str_from(template, text.n);
+		if (template.n == 0 || b->n == end)
+			break;
+		if (!expand_letter(b, template.n > 1 ? template.p[1] : '\0', v))
 			return false;
+		template = str_from(template, 2);
 	}
 	return true;
 }
@@ -130,35 +138,73 @@ static struct values values_of(struct str addr, const struct masq_who *who,
 	return v;
 }
 
-/* The local part is filled in as plain characters and quoted afterwards, so that %u of
- * "a b"@c can stand among other characters. */
+/* Appends the local part of a template. It is filled in as plain characters and quoted
+ * afterwards, so that %u of "a b"@c can stand among other characters. */
+static bool expand_local(struct buf *b, struct str as, const struct values *v)
+{
+	size_t start = b->n;
+
+	if (as.n > 1 && as.p[0] == '"' && as.p[as.n - 1] == '"')
+		as = str_head(str_from(as, 1), as.n - 2);
+	if (!expand(b, as, v, ADDR_LENGTH_MAX + 1) || b->n == start)
+		return false;
+	if (!addr_is_dot_atom(str_from(buf_view(b), start))) {
+		_cleanup_buf_ struct buf raw = BUF_SMALL;
+
+		buf_str(&raw, str_from(buf_view(b), start));
+		buf_cut(b, start);
+		addr_local(b, buf_view(&raw));
+	}
+	return true;
+}
+
+static bool expand_address(struct buf *b, struct str as, const struct values *v)
+{
+	ptrdiff_t at = str_rchr(as, '@');
+
+	if (!expand_local(b, str_head(as, (size_t)at), v)) /* -1: all of it */
+		return false;
+	if (at < 0)
+		return true;
+	buf_c(b, '@');
+	return expand(b, str_from(as, (size_t)at + 1), v, ADDR_LENGTH_MAX + 1);
+}
+
+/* Is it an address as it stands, in which nothing is filled in or quoted? */
+static bool is_fixed(struct str as)
+{
+	return str_chr(as, '%') < 0 && str_chr(as, '"') < 0 &&
+	       addr_is_dot_atom(str_head(as, (size_t)str_rchr(as, '@')));
+}
+
+/* The same for one with a %. */
+static bool expand_values(struct buf *b, struct str as, struct str addr,
+                          const struct masq_who *who)
+{
+	_cleanup_buf_ struct buf plain = BUF_SMALL;
+	struct values v = values_of(addr, who, &plain);
+
+	return expand_address(b, as, &v);
+}
+
 int masq_expand(struct buf *b, const char *template, struct str addr,
                 const struct masq_who *who)
 {
-	_cleanup_buf_ struct buf plain = BUF_INIT, local = BUF_INIT, out = BUF_INIT;
-	struct values v = values_of(addr, who, &plain);
-	struct str as = str_z(template), as_local = as;
-	ptrdiff_t at = str_rchr(as, '@');
+	static const struct values none;
+	struct str as = str_z(template);
+	size_t start = b->n;
+	bool ok = true;
 
-	if (at >= 0)
-		as_local = str_head(as, (size_t)at);
-	if (as_local.n > 1 && as_local.p[0] == '"' && as_local.p[as_local.n - 1] == '"')
-		as_local = str_head(str_from(as_local, 1), as_local.n - 2);
-	if (!expand(&local, as_local, &v, ADDR_LENGTH_MAX + 1) || local.n == 0)
-		return -EINVAL;
-	addr_local(&out, buf_view(&local));
-	if (at >= 0) {
-		buf_c(&out, '@');
-		buf_reset(&local);
-		if (!expand(&local, str_from(as, (size_t)at + 1), &v,
-		            ADDR_LENGTH_MAX + 1))
-			return -EINVAL;
-		buf_str(&out, buf_view(&local));
-	}
-	if (!addr_envelope_ok(buf_view(&out)))
-		return -EINVAL;
-	buf_str(b, buf_view(&out));
-	return 0;
+	if (is_fixed(as))
+		buf_str(b, as);
+	else if (str_chr(as, '%') < 0)
+		ok = expand_address(b, as, &none);
+	else
+		ok = expand_values(b, as, addr, who);
+	if (ok && addr_envelope_ok(str_from(buf_view(b), start)))
+		return 0;
+	buf_cut(b, start);
+	return -EINVAL;
 }
 
 int masq_address(struct buf *b, const struct masq_rule *rule, struct str addr,
@@ -178,7 +224,7 @@ static bool is_utf8_tail(char c)
 void masq_name(struct buf *b, const struct masq_rule *rule, struct str addr,
                struct str old, const struct masq_who *who)
 {
-	_cleanup_buf_ struct buf plain = BUF_INIT, out = BUF_INIT;
+	_cleanup_buf_ struct buf plain = BUF_SMALL, out = BUF_SMALL;
 	struct values v = values_of(addr, who, &plain);
 	size_t n;
 

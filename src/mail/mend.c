@@ -173,20 +173,22 @@ static unsigned char judge(struct mend_scan *s)
 		refuse(s, "5.6.3", "it has OpenPGP in its text");
 		return MEND_KEEP;
 	}
-	if (!s->type.text &&
-	    (cte == MIME_CTE_BINARY || (t->faults & (MEND_CR | MEND_NUL))))
+	if (s->type.wide || (!s->type.text && (cte == MIME_CTE_BINARY ||
+	                                       (t->faults & (MEND_CR | MEND_NUL)))))
 		return MEND_RAW;
 	return t->coded > t->octets / 3 ? MEND_BASE64 : MEND_QP;
 }
 
-/* The charset of a text that names none (RFC 1428, RFC 2045 5.2). */
+/* The charset of a text that names none, or one that it cannot have (RFC 1428, RFC 2045 5.2). */
 static unsigned char charset_of(const struct mend_scan *s)
 {
 	const struct mend_stat *t = &s->stat;
 
 	if (!s->type.text && s->type.typed)
 		return MEND_CHARSET_NONE;
-	if (s->type.charset || (s->type.typed && !t->eightbit))
+	if (s->type.charset && !(s->type.ascii && t->eightbit))
+		return MEND_CHARSET_NONE;
+	if (s->type.typed && !t->eightbit)
 		return MEND_CHARSET_NONE;
 	if (!t->eightbit)
 		return MEND_CHARSET_ASCII;
@@ -195,8 +197,9 @@ static unsigned char charset_of(const struct mend_scan *s)
 	return s->type.plain ? MEND_CHARSET_UNKNOWN : MEND_CHARSET_NONE;
 }
 
-/* A part is at its end: what was found goes into the plan. */
-static void part_end(struct mend_scan *s)
+/* A part is at its end: what was found goes into the plan. begins: a multipart's first part
+ * comes next. */
+static void part_end(struct mend_scan *s, bool begins)
 {
 	struct mend_stat *t = &s->stat;
 	unsigned char how;
@@ -206,6 +209,8 @@ static void part_end(struct mend_scan *s)
 		t->faults |= MEND_8BIT;
 	s->faults |= t->faults;
 	if (s->between) {
+		if (t->faults && s->unbegun && !begins)
+			refuse(s, "5.6.3", "its boundary never comes");
 		if (t->faults)
 			s->done |= MEND_DONE_REPLACED;
 		return;
@@ -223,7 +228,7 @@ static void part_begin(struct mend_scan *s, const struct mime_event *ev)
 	unsigned faults = mend_head_faults(ev->text, raw);
 
 	s->type = *ev->type;
-	s->between = s->type.kind == MIME_MULTIPART;
+	s->between = s->unbegun = s->type.kind == MIME_MULTIPART;
 	buf_reset(&s->where);
 	mime_where(&s->walk, &s->where);
 	stat_start(s);
@@ -245,13 +250,14 @@ static void scan_event(struct mend_scan *s, const struct mime_event *ev)
 {
 	switch (ev->what) {
 	case MIME_HEAD:
-		part_end(s);
+		part_end(s, false);
 		part_begin(s, ev);
 		break;
 	case MIME_BOUNDARY:
-		part_end(s);
+		part_end(s, ev->first);
 		stat_start(s);
 		s->between = true; /* or another header follows */
+		s->unbegun = false;
 		break;
 	case MIME_TEXT:
 		stat_text(&s->stat, ev->text);
@@ -268,7 +274,7 @@ void mend_scan_start(struct mend_scan *s, const struct mend_host *h, struct str 
 	*s = (struct mend_scan){ .host = *h };
 	mime_start(&s->walk, header);
 	mime_type(header, false, &s->type);
-	s->between = s->type.kind == MIME_MULTIPART;
+	s->between = s->unbegun = s->type.kind == MIME_MULTIPART;
 	mime_where(&s->walk, &s->where);
 	buf_c(&s->plan, MEND_KEEP);
 }
@@ -289,7 +295,7 @@ void mend_scan_add(struct mend_scan *s, struct str body)
 void mend_scan_end(struct mend_scan *s)
 {
 	scan(s, STR(""), true);
-	part_end(s);
+	part_end(s, false);
 }
 
 void mend_scan_free(struct mend_scan *s)

@@ -14,11 +14,15 @@
  * mailbox becomes an empty group with the address as its name, other fields get the name
  * Downgraded-... .
  *
+ * Text that says it is US-ASCII and has bytes >= 0x80 gets a charset as if it named none: UTF-8
+ * where it is that, unknown-8bit (RFC 1428) for other plain text. Other names are believed.
+ * Text in UTF-16 and its like has no lines: base64 of its octets as they are.
+ *
  * Text around the parts of a multipart cannot be encoded: there what is illegal becomes '?'
  * or SP, and long lines are broken; how says "replaced".
  *
- * Refused is what must not be changed or cannot be: see mime.h's .sealed, and text with
- * OpenPGP in it.
+ * Refused is what must not be changed or cannot be: see mime.h's .sealed, text with OpenPGP in
+ * it, and a multipart whose boundary never comes: all of it is text that cannot be encoded.
  *
  * Pure, streaming, linear, in constant memory; however the body is cut into pieces, what
  * comes out is the same. All input is hostile.
@@ -81,6 +85,7 @@ struct mend_scan {
 	struct mend_stat stat;
 	struct buf plan; /* an octet a part */
 	bool between;
+	bool unbegun;          /* ... in front of a multipart's first part */
 	unsigned faults, done; /* of all parts; what is done about it */
 	struct buf where;      /* "part 2.1" */
 	struct buf refusal;

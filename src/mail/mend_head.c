@@ -285,7 +285,8 @@ static void encode_addresses(struct buf *b, struct str s)
 
 /* ---- Parameters ---- */
 
-static void add_percent(struct buf *b, char octet)
+/* coded: the value is extended already, and its own marks stay. */
+static void add_percent(struct buf *b, char octet, bool coded)
 {
 	static const char digits[] = "0123456789ABCDEF";
 	unsigned char c = (unsigned char)octet;
@@ -293,7 +294,7 @@ static void add_percent(struct buf *b, char octet)
 	char x[3] = { '%', digits[c >> 4], digits[c & 15] };
 
 	if ((l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
-	    c == '_')
+	    c == '_' || (coded && (c == '%' || c == '\'')))
 		buf_c(b, octet);
 	else
 		buf_add(b, x, sizeof(x));
@@ -316,7 +317,7 @@ static void add_extended(struct buf *b, struct str name, struct str value)
 		if (i == 0)
 			buf_z(b, charset);
 		while (value.n && (!pieces || b->n - start < PIECE_MAX)) {
-			add_percent(b, value.p[0]);
+			add_percent(b, value.p[0], false);
 			value = str_from(value, 1);
 		}
 	}
@@ -331,20 +332,64 @@ static bool is_token(struct str s)
 	return s.n > 0;
 }
 
+/* Appends a parameter that is written as RFC 2231 has it, but for its bytes >= 0x80: "name*",
+ * "name*1" or "name*1*", where marks begins with the first asterisk. */
+static void add_piece(struct buf *b, struct str name, struct str marks, struct str value)
+{
+	bool coded = marks.p[marks.n - 1] == '*';
+
+	buf_z(b, "\n ");
+	buf_str(b, name);
+	buf_str(b, marks);
+	buf_z(b, coded ? "=" : "*=");
+	if (str_eq(marks, STR("*0")))
+		buf_z(b, text_is_utf8(value) ? "utf-8''" : "unknown-8bit''");
+	for (size_t i = 0; i < value.n; i++)
+		add_percent(b, value.p[i], coded);
+}
+
+/* Appends a parameter, or what stands before the first, without its comments: encoded words in
+ * one would be taken for a part of the value by many a reader. "a(1).pdf" without quotes is
+ * meant as a name, though. */
+static void without_comments(struct buf *b, struct str s, bool first)
+{
+	size_t i = 0, n;
+
+	while (i < s.n) {
+		bool apart = first || i == 0 || is_blank(s.p[i - 1]) || s.p[i - 1] == '"';
+
+		n = 1;
+		if (s.p[i] == '(')
+			n = mime_comment_length(str_from(s, i));
+		else if (s.p[i] == '"')
+			n = closed_length(str_from(s, i), '"');
+		if (s.p[i] != '(' || !apart || s.p[i + n - 1] != ')')
+			buf_add(b, s.p + i, n);
+		i += n;
+	}
+}
+
 /* Appends one parameter. False: it is none that can be written otherwise. */
 static bool encode_parameter(struct buf *b, struct str segment)
 {
 	_cleanup_buf_ struct buf value = BUF_INIT;
 	struct str name, rest = segment;
+	ptrdiff_t star;
 
 	if (str_chr(rest, '=') < 0 || !str_cut(&rest, '=', &name))
 		return false;
 	name = str_trim(name);
-	if (!is_token(name))
+	star = str_chr(name, '*');
+	if (!is_token(star < 0 ? name : str_head(name, (size_t)star)))
 		return false;
 	unquote(&value, str_trim(rest));
-	add_extended(b, name, value.n ? buf_view(&value) : STR(""));
-	return true;
+	rest = value.n ? buf_view(&value) : STR("");
+	if (star < 0)
+		add_extended(b, name, rest);
+	else if (text_is_ascii(name))
+		add_piece(b, str_head(name, (size_t)star), str_from(name, (size_t)star),
+		          rest);
+	return star < 0 || text_is_ascii(name);
 }
 
 /* Appends the body of Content-Type or its like. False: it cannot be. */
@@ -353,8 +398,14 @@ static bool encode_parameters(struct buf *b, struct str body)
 	struct str segment;
 
 	for (bool first = true; mime_segment(&body, &segment); first = false) {
+		_cleanup_buf_ struct buf clean = BUF_INIT;
+
 		if (!first)
 			buf_c(b, ';');
+		if (!text_is_ascii(segment)) {
+			without_comments(&clean, segment, first);
+			segment = buf_view(&clean);
+		}
 		if (text_is_ascii(segment)) {
 			fold_for(b, segment.n);
 			buf_str(b, segment);
@@ -409,12 +460,50 @@ static void add_clean(struct buf *b, struct str s)
 		buf_c(b, '\n');
 }
 
-static void add_field(struct buf *out, const struct head_field *f, enum mend_raw raw,
+/* Appends a Content-Type without the charset that it names. It gets another one. */
+static void without_charset(struct buf *b, const struct head_field *f)
+{
+	_cleanup_buf_ struct buf body = BUF_INIT;
+	struct str rest, segment;
+	bool first = true;
+
+	head_unfold(&body, f->body);
+	rest = body.n ? buf_view(&body) : STR("");
+	buf_str(b, f->name);
+	buf_c(b, ':');
+	while (mime_segment(&rest, &segment)) {
+		struct str value = segment, name;
+
+		if (!first && str_chr(value, '=') >= 0 && str_cut(&value, '=', &name) &&
+		    str_ieq(str_trim(name), STR("charset")))
+			continue;
+		if (!first)
+			buf_c(b, ';');
+		buf_str(b, segment);
+		first = false;
+	}
+	buf_c(b, '\n');
+}
+
+/* charset: of a Content-Type; NULL: as it is. */
+static void add_field(struct buf *out, const struct head_field *field, enum mend_raw raw,
                       const char *charset)
 {
-	unsigned faults = mend_head_faults(f->raw, raw);
+	_cleanup_buf_ struct buf bare = BUF_INIT;
+	struct head_field other, *const f = &other;
+	unsigned faults;
 	size_t from = out->n;
 
+	other = *field;
+	if (charset) {
+		struct str rest;
+
+		without_charset(&bare, field);
+		rest = buf_view(&bare);
+		if (!head_next(&rest, f))
+			other = *field;
+	}
+	faults = mend_head_faults(f->raw, raw);
 	if (faults & MEND_8BIT)
 		encode_field(out, f);
 	else if (faults || charset)

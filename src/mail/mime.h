@@ -6,6 +6,8 @@
  * kept to MIME_HEAD_MAX octets, a line that may be a boundary to MIME_LINE_MAX. Linear time.
  * However the input is cut, the parts are the same. Input is hostile.
  *
+ * A boundary may be written as RFC 2231 has it (boundary*0=, boundary*=), its pieces in order.
+ *
  * A line ends in LF with the CRs in front of it, like in smtp/wire.h: fewer than 998.
  * Other CRs are text.
  */
@@ -49,8 +51,12 @@ struct mime_type {
 	bool text;    /* text/... , or by default */
 	bool plain;   /* text/plain, or by default */
 	bool charset; /* it names one */
-	bool digest;  /* multipart/digest: its parts are messages by default */
-	bool cut;     /* the header is longer than MIME_HEAD_MAX: the rest is text */
+	bool ascii;   /* ... that is US-ASCII */
+	bool
+	    wide; /* ... of more than an octet a character, in which LF and CR may be parts
+	               * of others: UTF-16 and the like */
+	bool digest; /* multipart/digest: its parts are messages by default */
+	bool cut;    /* the header is longer than MIME_HEAD_MAX: the rest is text */
 	const char *sealed;           /* "it is signed", ... */
 	char name[MIME_NAME_MAX + 1]; /* lower case, of letters, digits and "/-+._" */
 	char boundary[MIME_BOUNDARY_MAX];
@@ -86,6 +92,8 @@ struct mime_event {
 	const struct mime_type *type;
 	bool message; /* MIME_HEAD: of a message, not of a part */
 	bool eol;     /* MIME_BOUNDARY: there is a line end before it */
+	bool first; /* MIME_BOUNDARY: with it the first part of the multipart begins whose
+	               * header came last */
 	bool between; /* MIME_TEXT, MIME_EOL: a multipart's own text */
 	unsigned crs; /* MIME_EOL: CRs of the line end */
 };

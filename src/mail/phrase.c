@@ -89,8 +89,10 @@ static struct str without_parentheses(struct str s)
 
 void phrase_text(struct buf *b, const struct addr *a)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT;
+	_cleanup_buf_ struct buf text = BUF_SMALL;
 
+	if (a->phrase.n == 0 && a->comment.n == 0)
+		return;
 	if (a->phrase.n) {
 		addr_words(&text, a->phrase, true);
 	} else {
@@ -211,7 +213,7 @@ static struct str run_take(struct str *rest, bool *ret_encoded)
 
 void phrase_mailbox(struct buf *b, struct str text, struct str addr)
 {
-	_cleanup_buf_ struct buf clean = BUF_INIT;
+	_cleanup_buf_ struct buf clean = BUF_SMALL;
 	struct str rest;
 	bool encoded, encoded_before = false, first = true;
 

@@ -4,9 +4,7 @@
 void plan_free(struct plan *p)
 {
 	for (size_t i = 0; i < p->rcpts; i++) {
-		free(p->rcpt[i].addr);
-		free(p->rcpt[i].notify);
-		free(p->rcpt[i].orcpt);
+		free(p->rcpt[i].addr); /* and notify and orcpt */
 		free(p->rcpt[i].refused);
 	}
 	free(p->rcpt);
@@ -16,22 +14,36 @@ void plan_free(struct plan *p)
 	*p = (struct plan){ .rcpts = 0 };
 }
 
+/* Copies s to *to, moves that on, and gives the copy. */
+static char *put(char **to, struct str s)
+{
+	char *z = *to;
+
+	if (s.n)
+		memcpy(z, s.p, s.n);
+	z[s.n] = '\0';
+	*to += s.n + 1;
+	return z;
+}
+
 void plan_add(struct plan *p, struct str addr, struct str notify, struct str orcpt)
 {
+	char *room = malloc(addr.n + notify.n + orcpt.n + 3);
+
+	if (!room)
+		die_oom();
 	/* Room doubles whenever the number is a power of two. */
 	if ((p->rcpts & (p->rcpts - 1)) == 0) {
-		size_t room = p->rcpts ? p->rcpts * 2 : 1;
-		struct plan_rcpt *more = realloc(p->rcpt, room * sizeof(*more));
+		size_t all = p->rcpts ? p->rcpts * 2 : 1;
+		struct plan_rcpt *more = realloc(p->rcpt, all * sizeof(*more));
 
 		if (!more)
 			die_oom();
 		p->rcpt = more;
 	}
-	p->rcpt[p->rcpts++] = (struct plan_rcpt){
-		.addr = str_dup(addr),
-		.notify = str_dup(notify),
-		.orcpt = str_dup(orcpt),
-	};
+	p->rcpt[p->rcpts] = (struct plan_rcpt){ .addr = put(&room, addr) };
+	p->rcpt[p->rcpts].notify = put(&room, notify);
+	p->rcpt[p->rcpts++].orcpt = put(&room, orcpt);
 }
 
 bool plan_waits_for_alias(const struct plan_rcpt *r)
@@ -54,7 +66,7 @@ void compose_submitter(const struct envelope *e, struct buf *ret)
 	const struct str names[] = { e->login, e->hint };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		_cleanup_buf_ struct buf local = BUF_INIT;
+		_cleanup_buf_ struct buf local = BUF_SMALL;
 
 		if (names[i].n == 0)
 			continue;
@@ -72,19 +84,29 @@ void compose_submitter(const struct envelope *e, struct buf *ret)
 	buf_fmt(ret, "uid%llu", (unsigned long long)e->uid);
 }
 
+/* Completes the address that b holds from octet start on. */
+static void complete(const struct compose_conf *c, struct buf *b, size_t start)
+{
+	const struct str addr = str_from(buf_view(b), start);
+	size_t n = b->n;
+	struct str local, domain = STR_NONE;
+
+	if (str_chr(addr, '@') >= 0)
+		addr_split(addr, &local, &domain);
+	if (domain.n || c->domain.n == 0 || n == start)
+		return;
+	buf_c(b, '@');
+	buf_str(b, c->domain);
+	if (!addr_envelope_ok(str_from(buf_view(b), start)))
+		buf_cut(b, n);
+}
+
 void compose_complete(const struct compose_conf *c, struct str addr, struct buf *ret)
 {
 	size_t start = ret->n;
-	struct str local, domain;
 
-	addr_split(addr, &local, &domain);
 	buf_str(ret, addr);
-	if (domain.n || c->domain.n == 0 || addr.n == 0)
-		return;
-	buf_c(ret, '@');
-	buf_str(ret, c->domain);
-	if (!addr_envelope_ok(str_from(buf_view(ret), start)))
-		buf_cut(ret, start + addr.n);
+	complete(c, ret, start);
 }
 
 static bool is_exposed(const struct compose_conf *c, struct str addr)
@@ -99,31 +121,36 @@ const struct masq_rule *compose_address(const struct compose_conf *c,
                                         const struct envelope *e, unsigned where,
                                         struct str addr, struct buf *ret)
 {
-	_cleanup_buf_ struct buf full = BUF_INIT, new = BUF_INIT;
+	_cleanup_buf_ struct buf room = BUF_SMALL;
 	const struct masq_who who = compose_who(c, e);
 	const struct masq_rule *rule = NULL;
+	const size_t start = ret->n;
+	struct str full;
+	bool exposed;
 
-	compose_complete(c, addr, &full);
-	trace_change(c->trace, addr, buf_view(&full), "it has no domain: gets `domain`");
-	if (!is_exposed(c, buf_view(&full)))
-		rule = masq_find(c->rules, c->rules_n, where, buf_view(&full), &who);
-	if (rule && masq_address(&new, rule, buf_view(&full), &who) == 0) {
-		trace_rule(c->trace, rule, buf_view(&full), buf_view(&new));
-		compose_complete(c, buf_view(&new), ret);
+	compose_complete(c, addr, &room);
+	full = buf_view(&room);
+	exposed = is_exposed(c, full);
+	trace_change(c->trace, addr, full, "it has no domain: gets `domain`");
+	if (!exposed)
+		rule = masq_find(c->rules, c->rules_n, where, full, &who);
+	if (rule && masq_address(ret, rule, full, &who) == 0) {
+		trace_rule(c->trace, rule, full, str_from(buf_view(ret), start));
+		complete(c, ret, start);
 		return rule;
 	}
-	if (!rule && is_exposed(c, buf_view(&full)))
-		trace_add(c->trace, buf_view(&full), buf_view(&full), "`expose` has it");
+	if (exposed)
+		trace_add(c->trace, full, full, "`expose` has it");
 	if (rule)
-		trace_add(c->trace, buf_view(&full), buf_view(&full),
+		trace_add(c->trace, full, full,
 		          "the rule of line %d makes no address of it", rule->line);
-	buf_str(ret, buf_view(&full));
+	buf_str(ret, full);
 	return NULL;
 }
 
 static char *plan_sender(const struct compose_conf *c, const struct envelope *e)
 {
-	_cleanup_buf_ struct buf from = BUF_INIT, sender = BUF_INIT;
+	_cleanup_buf_ struct buf from = BUF_SMALL, sender = BUF_SMALL;
 
 	trace_at(c->trace, STR(TRACE_ENVELOPE_SENDER));
 	if (e->has_sender && e->sender.n == 0)

@@ -12,8 +12,9 @@ struct source {
 
 /* What it comes to. */
 struct candidate {
-	char *addr;
-	char *refused; /* "" when it is fine */
+	struct str addr; /* in the text of the gathering, at octet at */
+	size_t at;
+	char *refused; /* NULL when it is fine */
 	size_t number, source;
 	bool twice;
 	bool moved; /* an alias or the administrator stands for it */
@@ -22,11 +23,37 @@ struct candidate {
 struct gathering {
 	const struct compose_conf *c;
 	const struct envelope *e;
-	const struct source *source;
-	size_t sources;
+	const struct plan *old; /* whose recipients are the sources; NULL: those of e */
 	struct candidate *all;
 	size_t n;
+	struct buf text; /* their addresses */
 };
+
+static size_t sources(const struct gathering *g)
+{
+	return g->old ? g->old->rcpts : g->e->rcpts;
+}
+
+static struct source source_at(const struct gathering *g, size_t i)
+{
+	const struct env_rcpt *asked = g->old ? NULL : &g->e->rcpt[i];
+	const struct plan_rcpt *planned = g->old ? &g->old->rcpt[i] : NULL;
+	struct source s;
+	struct str domain;
+
+	if (asked)
+		return (struct source){ .addr = asked->addr,
+			                .notify = asked->notify,
+			                .orcpt = asked->orcpt };
+	s = (struct source){ .addr = str_z(planned->addr),
+		             .notify = str_z(planned->notify),
+		             .orcpt = str_z(planned->orcpt),
+		             .settled = !plan_waits_for_alias(planned),
+		             .refused = str_z(planned->refused) };
+	if (!s.settled)
+		addr_split(s.addr, &s.addr, &domain);
+	return s;
+}
 
 /* ---- The same address twice ---- */
 
@@ -50,8 +77,8 @@ static int compare_addr(const struct candidate *x, const struct candidate *y)
 	struct str xl, xd, yl, yd;
 	int order;
 
-	addr_split(str_z(x->addr), &xl, &xd);
-	addr_split(str_z(y->addr), &yl, &yd);
+	addr_split(x->addr, &xl, &xd);
+	addr_split(y->addr, &yl, &yd);
 	order = compare_folded(xd, yd, true);
 	return order ? order : compare_folded(xl, yl, false);
 }
@@ -64,7 +91,7 @@ static int compare_candidates(const void *a, const void *b)
 	int order = compare_addr(x, y);
 
 	if (order == 0)
-		order = (x->refused[0] != '\0') - (y->refused[0] != '\0');
+		order = (x->refused != NULL) - (y->refused != NULL);
 	return order ? order : (x->number > y->number) - (x->number < y->number);
 }
 
@@ -77,7 +104,7 @@ static int compare_numbers(const void *a, const void *b)
 
 static void fold(struct gathering *g)
 {
-	if (g->n == 0)
+	if (g->n < 2)
 		return;
 	qsort(g->all, g->n, sizeof(*g->all), compare_candidates);
 	for (size_t i = 1; i < g->n; i++)
@@ -109,7 +136,7 @@ static bool is_role(struct str name)
  * and their mail is not the administrator's. */
 static void add_local(const struct compose_conf *c, struct str addr, struct buf *ret)
 {
-	_cleanup_buf_ struct buf name = BUF_INIT;
+	_cleanup_buf_ struct buf name = BUF_SMALL;
 	struct str local, domain;
 
 	addr_split(addr, &local, &domain);
@@ -136,42 +163,47 @@ static struct candidate *add(struct gathering *g, size_t source, struct str addr
 		if (!g->all)
 			die_oom();
 	}
-	g->all[g->n] =
-	    (struct candidate){ .addr = str_dup(addr), .number = g->n, .source = source };
+	g->all[g->n] = (struct candidate){ .addr = { NULL, addr.n },
+		                           .at = g->text.n,
+		                           .number = g->n,
+		                           .source = source };
+	buf_str(&g->text, addr);
 	return &g->all[g->n++];
 }
 
 /* For explain: what made got of a target. */
 static const char *why_local(const struct compose_conf *c, const struct buf *got,
-                             const struct alias_target *t)
+                             bool local)
 {
-	_cleanup_buf_ struct buf admin = BUF_INIT;
+	_cleanup_buf_ struct buf admin = BUF_SMALL;
 
 	compose_complete(c, c->admin, &admin);
-	if (t->local && c->admin.n && str_eq(buf_view(got), buf_view(&admin)))
+	if (local && c->admin.n && str_eq(buf_view(got), buf_view(&admin)))
 		return "a name of this machine that has no mailbox: goes to `admin`";
 	return "it has no domain, or that of this machine: gets `domain`";
 }
 
-static void add_target(struct gathering *g, size_t source, const struct alias_target *t)
+/* Adds what source i came to; local and refused as in struct alias_target. */
+static void add_target(struct gathering *g, size_t i, struct str addr, bool local,
+                       const char *refused)
 {
-	_cleanup_buf_ struct buf asked = BUF_INIT, got = BUF_INIT, out = BUF_INIT;
+	_cleanup_buf_ struct buf asked = BUF_SMALL, got = BUF_SMALL, out = BUF_SMALL;
 	struct candidate *k;
 
-	compose_complete(g->c, g->source[source].addr, &asked);
-	if (t->local)
-		add_local(g->c, str_z(t->addr), &got);
+	compose_complete(g->c, source_at(g, i).addr, &asked);
+	if (local)
+		add_local(g->c, addr, &got);
 	else
-		compose_complete(g->c, str_z(t->addr), &got);
+		compose_complete(g->c, addr, &got);
 	if (g->c->trace)
-		trace_change(g->c->trace, str_z(t->addr), buf_view(&got),
-		             why_local(g->c, &got, t));
-	if (t->refused)
+		trace_change(g->c->trace, addr, buf_view(&got),
+		             why_local(g->c, &got, local));
+	if (refused)
 		buf_str(&out, buf_view(&got));
 	else
 		compose_address(g->c, g->e, MASQ_RECIPIENT, buf_view(&got), &out);
-	k = add(g, source, buf_view(&out));
-	k->refused = str_dup(str_z(t->refused));
+	k = add(g, i, buf_view(&out));
+	k->refused = refused ? str_dup(str_z(refused)) : NULL;
 	k->moved = !str_eq(buf_view(&asked), buf_view(&got));
 }
 
@@ -191,28 +223,36 @@ static void gather(struct gathering *g)
 	alias_begin(&run, g->c->aliases, &h);
 	run.trace = g->c->trace;
 	trace_at(g->c->trace, STR(TRACE_ENVELOPE_RCPT));
-	for (size_t i = 0; i < g->sources; i++) {
-		const struct source *s = &g->source[i];
+	for (size_t i = 0; i < sources(g); i++) {
+		const struct source s = source_at(g, i);
 		/* There is room for those behind it. */
-		size_t wait = g->sources - i - 1, used = g->n + wait, from = run.targets;
+		size_t wait = sources(g) - i - 1, used = g->n + wait, from = run.targets;
 
-		if (s->settled) {
-			add(g, i, s->addr)->refused = str_dup(s->refused);
+		if (s.settled) {
+			add(g, i, s.addr)->refused =
+			    s.refused.n ? str_dup(s.refused) : NULL;
 			continue;
 		}
-		alias_expand(&run, s->addr,
+		if (!g->c->aliases) {
+			add_target(g, i, s.addr, alias_is_here(&h, s.addr), NULL);
+			continue;
+		}
+		alias_expand(&run, s.addr,
 		             used < ENVELOPE_RCPT_MAX ? ENVELOPE_RCPT_MAX - used : 1);
 		for (size_t t = from; t < run.targets; t++)
-			add_target(g, i, &run.target[t]);
+			add_target(g, i, str_z(run.target[t].addr), run.target[t].local,
+			           run.target[t].refused);
 	}
 	alias_end(&run);
+	for (size_t i = 0; i < g->n; i++)
+		g->all[i].addr.p = g->text.p + g->all[i].at;
 }
 
 /* Appends ORCPT for a recipient that got another address here (RFC 3461 4.2, 5.2.1): whom
  * the sender knows. Nothing when it cannot be said. */
 static void add_orcpt(const struct compose_conf *c, struct str addr, struct buf *ret)
 {
-	_cleanup_buf_ struct buf full = BUF_INIT;
+	_cleanup_buf_ struct buf full = BUF_SMALL;
 
 	compose_complete(c, addr, &full);
 	buf_z(ret, "rfc822;");
@@ -235,15 +275,15 @@ static void add_orcpt(const struct compose_conf *c, struct str addr, struct buf 
 static void plan_candidate(const struct gathering *g, const struct candidate *k,
                            struct plan *p)
 {
-	_cleanup_buf_ struct buf orcpt = BUF_INIT;
-	const struct source *s = &g->source[k->source];
+	_cleanup_buf_ struct buf orcpt = BUF_SMALL;
+	const struct source s = source_at(g, k->source);
 
-	if (s->orcpt.n)
-		buf_str(&orcpt, s->orcpt);
+	if (s.orcpt.n)
+		buf_str(&orcpt, s.orcpt);
 	else if (k->moved)
-		add_orcpt(g->c, s->addr, &orcpt);
-	plan_add(p, str_z(k->addr), s->notify, buf_view(&orcpt));
-	if (k->refused[0])
+		add_orcpt(g->c, s.addr, &orcpt);
+	plan_add(p, k->addr, s.notify, buf_view(&orcpt));
+	if (k->refused)
 		p->rcpt[p->rcpts - 1].refused = str_dup(str_z(k->refused));
 }
 
@@ -253,56 +293,27 @@ static void plan_gathered(struct gathering *g, struct plan *p)
 	fold(g);
 	for (size_t i = 0; i < g->n; i++) {
 		if (g->all[i].twice)
-			trace_add(g->c->trace, str_z(g->all[i].addr), STR(""),
+			trace_add(g->c->trace, g->all[i].addr, STR(""),
 			          "it is there already: once is enough");
 		else
 			plan_candidate(g, &g->all[i], p);
-		free(g->all[i].addr);
 		free(g->all[i].refused);
 	}
 	free(g->all);
-}
-
-static struct source *sources_new(size_t n)
-{
-	struct source *s = calloc(n + 1, sizeof(*s));
-
-	if (!s)
-		die_oom();
-	return s;
+	buf_free(&g->text);
 }
 
 void plan_rcpts(const struct compose_conf *c, const struct envelope *e, struct plan *p)
 {
-	struct source *s = sources_new(e->rcpts);
-	struct gathering g = { .c = c, .e = e, .source = s, .sources = e->rcpts };
+	struct gathering g = { .c = c, .e = e, .text = BUF_SMALL };
 
-	for (size_t i = 0; i < e->rcpts; i++)
-		s[i] = (struct source){ .addr = e->rcpt[i].addr,
-			                .notify = e->rcpt[i].notify,
-			                .orcpt = e->rcpt[i].orcpt };
 	plan_gathered(&g, p);
-	free(s);
 }
 
 void plan_rcpts_again(const struct compose_conf *c, const struct envelope *e,
                       const struct plan *old, struct plan *p)
 {
-	struct source *s = sources_new(old->rcpts);
-	struct gathering g = { .c = c, .e = e, .source = s, .sources = old->rcpts };
+	struct gathering g = { .c = c, .e = e, .old = old, .text = BUF_SMALL };
 
-	for (size_t i = 0; i < old->rcpts; i++) {
-		const struct plan_rcpt *r = &old->rcpt[i];
-		struct str domain;
-
-		s[i] = (struct source){ .addr = str_z(r->addr),
-			                .notify = str_z(r->notify),
-			                .orcpt = str_z(r->orcpt),
-			                .settled = !plan_waits_for_alias(r),
-			                .refused = str_z(r->refused) };
-		if (!s[i].settled)
-			addr_split(s[i].addr, &s[i].addr, &domain);
-	}
 	plan_gathered(&g, p);
-	free(s);
 }

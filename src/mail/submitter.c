@@ -7,16 +7,18 @@ struct masq_who compose_who(const struct compose_conf *c, const struct envelope 
 		                  .host = c->hostname,
 		                  .uid = e->uid,
 		                  .groups = e->groups,
-		                  .client = e->uid == c->own_uid ? e->client : STR("") };
+		                  .client = e->client };
 }
 
 bool compose_may_override(const struct compose_conf *c, const struct envelope *e)
 {
-	const struct masq_who who = compose_who(c, e);
+	if (c->override == MASQ_OVERRIDE_LIST) {
+		const struct masq_who who = compose_who(c, e);
 
-	return c->override == MASQ_OVERRIDE_YES || e->uid == c->own_uid ||
-	       (c->override == MASQ_OVERRIDE_LIST &&
-	        masq_user_listed(&c->override_user, &who));
+		if (masq_user_listed(&c->override_user, &who))
+			return true;
+	}
+	return c->override == MASQ_OVERRIDE_YES || e->uid == c->own_uid;
 }
 
 /* The case of a local part counts: logins are different that differ in it. */
@@ -31,7 +33,7 @@ static bool same(struct str a, struct str b)
 
 void compose_own(const struct compose_conf *c, const struct envelope *e, struct buf *ret)
 {
-	_cleanup_buf_ struct buf login = BUF_INIT;
+	_cleanup_buf_ struct buf login = BUF_SMALL;
 	struct envelope attested = *e;
 
 	attested.hint = STR("");
@@ -42,7 +44,7 @@ void compose_own(const struct compose_conf *c, const struct envelope *e, struct 
 bool compose_is_own(const struct compose_conf *c, const struct envelope *e,
                     unsigned where, struct str addr)
 {
-	_cleanup_buf_ struct buf own = BUF_INIT, made = BUF_INIT, full = BUF_INIT;
+	_cleanup_buf_ struct buf own = BUF_SMALL, made = BUF_SMALL, full = BUF_SMALL;
 	struct compose_conf quiet = *c;
 
 	quiet.trace = NULL; /* nothing is changed here */

@@ -1,10 +1,8 @@
 #include "mail/trace.h"
 #include "mail/masq.h"
 
-void trace_at(struct trace *t, struct str place)
+void trace_place(struct trace *t, struct str place)
 {
-	if (!t)
-		return;
 	free(t->place);
 	t->place = str_dup(str_head(place, TRACE_TEXT_MAX));
 }
@@ -38,12 +36,6 @@ void trace_add(struct trace *t, struct str old, struct str new, const char *why,
 		.new = str_dup(str_head(new, TRACE_TEXT_MAX)),
 		.why = str_dup(str_head(buf_view(&b), TRACE_TEXT_MAX)),
 	};
-}
-
-void trace_made(struct trace *t, const char *field, const char *why)
-{
-	trace_at(t, str_z(field));
-	trace_add(t, STR(""), STR(""), "%s", why);
 }
 
 void trace_change(struct trace *t, struct str old, struct str new, const char *why)

@@ -33,12 +33,23 @@ struct trace {
 };
 
 /* What is added from now on happens there; place is copied. */
-void trace_at(struct trace *t, struct str place);
+void trace_place(struct trace *t, struct str place);
+static inline void trace_at(struct trace *t, struct str place)
+{
+	if (t)
+		trace_place(t, place);
+}
 /* Adds an entry: old became new, for that reason. All copied, and cut to TRACE_TEXT_MAX. */
 void trace_add(struct trace *t, struct str old, struct str new, const char *why, ...)
     PRINTF_LIKE(4, 5);
 /* Adds that a field was made; what follows is added to it. */
-void trace_made(struct trace *t, const char *field, const char *why);
+static inline void trace_made(struct trace *t, const char *field, const char *why)
+{
+	if (!t)
+		return;
+	trace_place(t, str_z(field));
+	trace_add(t, STR(""), STR(""), "%s", why);
+}
 /* As trace_add(), when old and new differ. */
 void trace_change(struct trace *t, struct str old, struct str new, const char *why);
 /* Adds that a masquerade rule made new of old (a whole address), where the rule stands, or

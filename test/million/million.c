@@ -186,6 +186,13 @@ static void gen_text(uint64_t *r, struct buf *b)
 		"8bit",
 		"7bit",
 		"multipart/signed",
+		"application/pkcs7-mime",
+		"; charset=us-ascii",
+		"; charset=utf-16",
+		"; boundary*0=b",
+		"; boundary*=''b",
+		"; filename*=''J\xc3\xbc",
+		" (\xc3\xbc)",
 		";",
 		"\"",
 	};

@@ -30,6 +30,15 @@ static void test_loop(void **state)
 		  1, "this very message" },
 		{ "CR LF", "Received: by " HOST "\r\n\t(mailchute, x)\r\n id " ID "\r\n",
 		  1, "this very message" },
+		{ "own id, from a client",
+		  "Received: from by ([192.0.2.7])\n\tby " HOST
+		  " (mailchute) with ESMTPS\n"
+		  "\tid " ID "; x\n",
+		  1, "this very message" },
+		{ "a client's HELO like us",
+		  "Received: from " HOST " (mailchute)\n\tby b with ESMTP\n\tid " ID
+		  "; x\n",
+		  1, NULL },
 		{ "other id", OURS("0123456789abcdee"), 10, NULL },
 		{ "other id too often", OURS("0123456789abcdee"), 11, "10 times" },
 		{ "another host's", "Received: by box (mailchute, x) id " ID ";\n", 11,

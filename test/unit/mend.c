@@ -550,6 +550,73 @@ static void bodies(void **state)
 		  STR("\xe9\n"), NULL, NULL, "its encoding is not known" },
 		{ "no boundary", STR("Content-Type: multipart/mixed\n\n"), STR("\xe9\n"),
 		  NULL, NULL, "its boundary is missing" },
+		{ "S/MIME in base64",
+		  STR("Content-Type: application/pkcs7-mime\n" B64 "\n"),
+		  STR("QUFB\xe9QUFB\n"), B64, "QUFBQUFB\n", NULL },
+		{ "S/MIME, binary",
+		  STR("Content-Type: application/pkcs7-mime\n"
+		      "Content-Transfer-Encoding: binary\n\n"),
+		  STR("\0\n"), B64, "AAo=", NULL },
+		{ "not US-ASCII",
+		  STR("Content-Type: text/plain; charset=\"US-ASCII\"; "
+		      "format=flowed\n\n"),
+		  STR("abc abc \xc3\xbc\n"),
+		  "Content-Type: text/plain; format=flowed;\n charset=utf-8\n",
+		  "abc abc =C3=BC\n", NULL },
+		{ "not US-ASCII, nor UTF-8",
+		  STR("content-type: text/plain; charset=us-ascii (c)\n\n"),
+		  STR("abc abc \xfc\n"),
+		  "content-type: text/plain;\n charset=unknown-8bit\n", "abc abc =FC\n",
+		  NULL },
+		{ "US-ASCII it is", STR("Content-Type: text/plain; charset=us-ascii\n\n"),
+		  STR("abc abc \r.\n"), "Content-Type: text/plain; charset=us-ascii\n",
+		  "abc abc =0D.\n", NULL },
+		{ "a part that is not US-ASCII", STR(MULTI),
+		  STR("--b\nContent-Type: text/plain; charset=us-ascii\n\nabc abc "
+		      "\xc3\xbc\n--b--\n"),
+		  "mixed",
+		  "--b\nContent-Type: text/plain;\n charset=utf-8\n" QP
+		  "\nabc abc =C3=BC\n--b--\n",
+		  NULL },
+		{ "UTF-16", STR("Content-Type: text/plain; charset=UTF-16LE\n\n"),
+		  STR("h\0\xe4\0\n\0a\0"), B64, "aADkAAoAYQA=", NULL },
+		{ "boundary in pieces",
+		  STR("Content-Type: multipart/mixed; boundary*0*=us-ascii''a%20b; "
+		      "boundary*1=\"(c\"\n\n"),
+		  STR("--a b(c\n\nabc abc \xe9\n--a b(c--\n"), "boundary*1",
+		  "--a b(c\nContent-Type: text/plain; charset=unknown-8bit\n" QP
+		  "\nabc abc =E9\n--a b(c--\n",
+		  NULL },
+		{ "boundary extended",
+		  STR("Content-Type: multipart/mixed; boundary*=''%62\n\n"),
+		  STR("--b\n\nabc abc \xe9\n--b--\n"), "boundary*",
+		  "--b\nContent-Type: text/plain; charset=unknown-8bit\n" QP
+		  "\nabc abc =E9\n--b--\n",
+		  NULL },
+		{ "boundary, a piece missing",
+		  STR("Content-Type: multipart/mixed; boundary*1=b\n\n"),
+		  STR("--b\n\n\xe9\n--b--\n"), NULL, NULL, "its boundary is missing" },
+		{ "boundary, not a charset's",
+		  STR("Content-Type: multipart/mixed; boundary*=b\n\n"),
+		  STR("--b\n\n\xe9\n--b--\n"), NULL, NULL, "its boundary is missing" },
+		{ "boundary never comes", STR(MULTI), STR("abc \xe9\n--c\n\nx\n"), NULL,
+		  NULL,
+		  "the message (multipart/mixed) is not legal for this host (8-bit) "
+		  "and cannot be changed: its boundary never comes" },
+		{ "boundary that is no token",
+		  STR("Content-Type: multipart/mixed; boundary=b(1)\n\n"),
+		  STR("--b(1)\n\nabc \xe9\n--b(1)--\n"), NULL, NULL, "never comes" },
+		{ "inner boundary never comes", STR(MULTI),
+		  STR("--b\nContent-Type: multipart/mixed; boundary=c\n\nabc "
+		      "\xe9\n--b--\n"),
+		  NULL, NULL, "its boundary never comes" },
+		{ "inner boundary never comes, header not ended", STR(MULTI),
+		  STR("--b\nContent-Type: multipart/mixed; boundary=c\n--b\n\nabc abc "
+		      "\xe9\n--b--\n"),
+		  "mixed",
+		  "--b\nContent-Type: multipart/mixed; boundary=c\n\n--b\nContent-Type: "
+		  "text/plain; charset=unknown-8bit\n" QP "\nabc abc =E9\n--b--\n",
+		  NULL },
 		{ "signed beside", STR(MULTI),
 		  STR("--b\nContent-Type: multipart/signed; "
 		      "boundary=c\n\n--c\n\nx\n--c--\n"
@@ -604,6 +671,23 @@ static void headers(void **state)
 		      "size=1\n\n"),
 		  "Content-Disposition: attachment;\n filename*=utf-8''%C3%BC%20x.pdf; "
 		  "size=1\n\n" },
+		{ "file name, extended",
+		  STR("Content-Disposition: attachment; "
+		      "filename*=UTF-8''J\xc3\xbc%20x(1).pdf; size=1\n\n"),
+		  "Content-Disposition: attachment;\n "
+		  "filename*=UTF-8''J%C3%BC%20x%281%29.pdf; "
+		  "size=1\n\n" },
+		{ "file name in pieces",
+		  STR("Content-Disposition: attachment; filename*0=\"\xc3\xbc%\"; "
+		      "filename*1=\"\xc3\xbc\"\n\n"),
+		  "Content-Disposition: attachment;\n filename*0*=utf-8''%C3%BC%25;\n "
+		  "filename*1*=%C3%BC\n\n" },
+		{ "comment behind a parameter",
+		  STR("Content-Type: text/plain; charset=utf-8 (\xc3\xbc) ; x=y\n\n"),
+		  "Content-Type: text/plain; charset=utf-8  ; x=y\n\n" },
+		{ "comment behind the type",
+		  STR("Content-Type: text/html(\xc3\xbc \"); charset=utf-8\n\n"),
+		  "Content-Type: text/html; charset=utf-8\n\n" },
 		{ "structured", STR("Message-ID: <\xe9@x>\n\n"),
 		  "Downgraded-Message-ID: =?unknown-8bit?q?=3C=E9=40x=3E?=\n\n" },
 	};
