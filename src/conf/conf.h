@@ -125,10 +125,14 @@ int conf_unpack(struct str packed, struct conf *ret);
  * into c->smarthost. In the order of the file behind the first, whose `for` and `from`
  * match; else the first. Input may be hostile. */
 size_t conf_route(const struct conf *c, struct str sender, struct str rcpt);
+/* Does one of the patterns match, as in `for` and `from` (mailchute.conf(5), ROUTES)? */
+bool conf_match(const struct strv *patterns, struct str addr);
 
 /* Opens a secret named by the configuration: regular file, not readable by others, group
- * when it is our egid, at most 64 KiB. Descriptor, or -errno with a line of why
+ * when it is our egid, at most 64 KiB. "credential:NAME" is NAME below $CREDENTIALS_DIRECTORY
+ * (systemd.exec(5)), which only mailchuted has. Descriptor, or -errno with a line of why
  * (also what would be right) in ret_err. */
+#define CONF_CREDENTIAL "credential:"
 int conf_open_secret(const char *path, struct buf *ret_err);
 
 #endif

@@ -48,34 +48,43 @@ static int read_named(struct load *ld, int line, const char *key, const char *pa
 
 /* ---- A smart host ---- */
 
-/* Whether GnuTLS can use what is in it is seen by push. */
-static void check_ca(struct load *ld, const void *in, const char *path)
+/* Whether GnuTLS can use what is in it is seen by who uses it. */
+void load_certificate(struct load *ld, int line, const char *key, const char *path,
+                      struct str text)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT;
 	static const char mark[] = "CERTIFICATE-----";
-	int line = load_line(ld, in, "tls-ca-file");
 
-	if (path[0] == '\0' ||
-	    read_named(ld, line, "tls-ca-file", path, &text, CA_FILE_MAX) < 0)
-		return;
 	if (text.n == 0 || !memmem(text.p, text.n, mark, sizeof(mark) - 1))
-		load_error(ld, line,
-		           "tls-ca-file: %s holds no certificate; give a PEM file, as "
-		           "/etc/ssl/certs/ca-certificates.crt",
-		           path);
+		load_error(
+		    ld, line, "%s: %s holds no certificate; give a PEM file, as %s", key,
+		    path,
+		    strcmp(key, "tls-ca-file") == 0 ? "/etc/ssl/certs/ca-certificates.crt"
+		                                    : "/etc/mailchute/certificate.pem");
 }
 
-static void check_password(struct load *ld, const void *in, const char *path)
+static void check_certificate(struct load *ld, const void *in, const char *key,
+                              const char *path)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	int line = load_line(ld, in, key);
+
+	if (path[0] && read_named(ld, line, key, path, &text, CA_FILE_MAX) == 0)
+		load_certificate(ld, line, key, path, buf_view(&text));
+}
+
+static void check_secret(struct load *ld, const void *in, const char *key,
+                         const char *path)
 {
 	_cleanup_buf_ struct buf why = BUF_INIT;
 	_cleanup_fd_ int fd = -1;
 
-	if (path[0] == '\0' || ld->no_secrets)
+	/* Where credentials are, only mailchuted knows. */
+	if (path[0] == '\0' || ld->no_secrets ||
+	    str_starts(str_z(path), STR(CONF_CREDENTIAL)))
 		return;
 	fd = conf_open_secret(path, &why);
 	if (fd < 0)
-		load_error(ld, load_line(ld, in, "password-file"), "password-file: %s",
-		           why.p);
+		load_error(ld, load_line(ld, in, key), "%s: %s", key, why.p);
 }
 
 static void default_port(const struct load *ld, const void *in, struct smarthost *h)
@@ -83,7 +92,9 @@ static void default_port(const struct load *ld, const void *in, struct smarthost
 	bool tls = load_given(ld, in, "tls");
 
 	if (!load_given(ld, in, "port"))
-		h->port = tls && h->tls == CONF_TLS_IMPLICIT ? 465 : 587;
+		h->port = tls && h->tls == CONF_TLS_IMPLICIT                  ? 465
+		          : h->host.n && strncmp(h->host.v[0], "mx:", 3) == 0 ? 25
+		                                                              : 587;
 	if (tls)
 		return;
 	if (h->port == 465)
@@ -109,20 +120,91 @@ static void default_host(struct load *ld, const void *in, struct smarthost *h)
 		           h->name);
 }
 
-static void check_login(struct load *ld, const void *in, const struct smarthost *h)
+static bool is_auth(const struct smarthost *h, const char *one, const char *other)
 {
-	if (h->user[0] && !h->password_file[0])
+	return strcmp(h->auth, one) == 0 || strcmp(h->auth, other) == 0;
+}
+
+/* One of three keys says what proves who user is. */
+static void check_proof(struct load *ld, const void *in, const struct smarthost *h)
+{
+	const struct {
+		const char *key, *value;
+	} proof[] = { { "password-file", h->password_file },
+		      { "password-command", h->password_command },
+		      { "token-command", h->token_command } };
+	const char *first = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(proof); i++) {
+		int line = load_line(ld, in, proof[i].key);
+
+		if (proof[i].value[0] == '\0')
+			continue;
+		if (!h->user[0])
+			load_error(ld, line, "%s without user; add user = \"...\"",
+			           proof[i].key);
+		if (first)
+			load_error(ld, line, "%s besides %s; remove one", proof[i].key,
+			           first);
+		first = proof[i].key;
+	}
+	if (h->user[0] && !first && !is_auth(h, "external", "external"))
 		load_error(ld, load_line(ld, in, "user"),
 		           "user without password-file; add password-file = "
 		           "\"/etc/mailchute/password\"");
-	if (h->password_file[0] && !h->user[0])
-		load_error(ld, load_line(ld, in, "password-file"),
-		           "password-file without user; add user = \"...\"");
-	if (h->user[0] && h->tls == CONF_TLS_NONE && !h->auth_insecure)
+}
+
+/* Does the way to log in go with what there is? */
+static void check_auth(struct load *ld, const void *in, const struct smarthost *h)
+{
+	int line = load_line(ld, in, "auth");
+	bool token = is_auth(h, "xoauth2", "oauthbearer");
+	bool external = is_auth(h, "external", "external");
+
+	if (strcmp(h->auth, "auto") == 0)
+		return;
+	if (token && !h->token_command[0])
+		load_error(ld, line,
+		           "auth \"%s\" without token-command; add token-command = "
+		           "\"...\", which prints an access token",
+		           h->auth);
+	if (!token && h->token_command[0])
+		load_error(ld, load_line(ld, in, "token-command"),
+		           "token-command with auth \"%s\", which takes no token; set "
+		           "auth to auto, xoauth2 or oauthbearer",
+		           h->auth);
+	if (external && !h->tls_certificate[0])
+		load_error(ld, line,
+		           "auth \"external\" without tls-certificate, which would say "
+		           "who we are; add tls-certificate and tls-key");
+	if (external && (h->password_file[0] || h->password_command[0]))
+		load_error(ld, line,
+		           "auth \"external\" with a password, which it does not take; "
+		           "remove the password, or set auth to auto");
+	if (!external && !h->user[0])
+		load_error(ld, line, "auth \"%s\" without user; add user = \"...\"",
+		           h->auth);
+}
+
+static void check_login(struct load *ld, const void *in, const struct smarthost *h)
+{
+	/* These do not show the password to who listens. */
+	bool hidden = is_auth(h, "cram-md5", "scram-sha-1") ||
+	              is_auth(h, "scram-sha-256", "external");
+
+	check_proof(ld, in, h);
+	check_auth(ld, in, h);
+	if (h->user[0] && h->tls == CONF_TLS_NONE && !h->auth_insecure && !hidden)
 		load_error(ld, load_line(ld, in, "tls"),
 		           "the password would travel in clear; set tls = \"starttls\" "
 		           "(or auth-insecure = \"yes\")");
-	check_password(ld, in, h->password_file);
+	if (h->tls_certificate[0] && h->tls == CONF_TLS_NONE)
+		load_error(ld, load_line(ld, in, "tls-certificate"),
+		           "tls-certificate without TLS; set tls = \"starttls\", or "
+		           "remove it");
+	load_pair(ld, in, h->tls_certificate, h->tls_key);
+	check_secret(ld, in, "password-file", h->password_file);
+	check_secret(ld, in, "tls-key", h->tls_key);
 }
 
 /* The first takes what no other does. There `for` would be read as "nothing else goes
@@ -163,7 +245,8 @@ void load_smarthost(struct load *ld, const void *in, struct conf *c, size_t i)
 	if (i > 0 && !load_given(ld, in, "give-up"))
 		h->give_up = h->lifetime;
 	check_patterns(ld, in, h, i == 0);
-	check_ca(ld, in, h->tls_ca_file);
+	check_certificate(ld, in, "tls-ca-file", h->tls_ca_file);
+	check_certificate(ld, in, "tls-certificate", h->tls_certificate);
 }
 
 /* ---- Rules, the administrator, reports ---- */

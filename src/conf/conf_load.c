@@ -44,7 +44,7 @@ static const struct {
 	{ "missing equal", "; write it as KEY = \"value\"" },
 	{ "missing title", "; write it as: smarthost \"name\" { ... }" },
 	{ "missing opening", "; write it as NAME { KEY = \"value\" }" },
-	{ "found duplicate title", "; each smarthost needs a name of its own" },
+	{ "found duplicate title", "; each section needs a name of its own" },
 	{ "attempt to append", "; write = instead of +=" },
 	{ "unexpected token", "; a value, a comma or a quote is missing before it" },
 	{ "", "" },
@@ -100,7 +100,8 @@ static void check_among(struct load *ld, const cfg_t *cfg, const struct conf_row
 {
 	unsigned n = opt->nvalues;
 
-	if (row->type == TYPE_SPANS && n > CONF_SPANS_MAX)
+	if ((row->type == TYPE_SPANS && n > CONF_SPANS_MAX) ||
+	    (row->type == TYPE_RATES && n > CONF_RATES_MAX))
 		load_error(ld, cfg->line,
 		           "%s has too many values; at most %d are allowed", row->key,
 		           CONF_SPANS_MAX);
@@ -145,6 +146,23 @@ static int on_key(cfg_t *cfg, cfg_opt_t *opt)
 	return ld->errors >= CONF_ERRORS_MAX ? -1 : 0;
 }
 
+static void check_title(struct load *ld, int line, enum conf_section sec,
+                        struct str title)
+{
+	_cleanup_buf_ struct buf shown = BUF_INIT, why = BUF_INIT;
+
+	buf_escape(&shown, title, 80);
+	if (sec == SEC_SMARTHOST && !conf_title_ok(title))
+		load_error(
+		    ld, line,
+		    "\"%s\" cannot name a smarthost; use 1 to 64 letters, "
+		    "digits, dots, dashes, underscores, not a dot or dash first, not "
+		    "\"new\"",
+		    shown.n ? shown.p : "");
+	if (sec == SEC_LISTEN && conf_listen_at(title, &why) < 0)
+		load_error(ld, line, "listen \"%s\" %s", shown.n ? shown.p : "", why.p);
+}
+
 /* Called by libconfuse behind the } of a section. */
 static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
@@ -165,17 +183,8 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 			ld->scan.key[i].in = section;
 	if (row->later)
 		load_error(ld, line, "\"%s\" is not in this version", row->name);
-	if (sec == SEC_SMARTHOST && !conf_title_ok(str_z(section->title))) {
-		_cleanup_buf_ struct buf shown = BUF_INIT;
-
-		buf_escape(&shown, str_z(section->title), 80);
-		load_error(
-		    ld, line,
-		    "\"%s\" cannot name a smarthost; use 1 to 64 letters, "
-		    "digits, dots, dashes, underscores, not a dot or dash first, not "
-		    "\"new\"",
-		    shown.n ? shown.p : "");
-	}
+	if (row->titled)
+		check_title(ld, line, sec, str_z(section->title));
 	if (opt->nvalues > CONF_SECTIONS_MAX) {
 		load_error(ld, line, "too many %s sections; at most %d are allowed",
 		           row->name, CONF_SECTIONS_MAX);
@@ -257,6 +266,7 @@ static void add_span(struct conf_spans *s, int64_t v)
 static void set_text(const struct conf_row *row, void *field, const char *text)
 {
 	_cleanup_buf_ struct buf why = BUF_INIT, host = BUF_INIT;
+	struct conf_rate rate;
 	int64_t number = 0;
 
 	if (row->type == TYPE_STRING || row->type == TYPE_OPTIONAL) {
@@ -269,7 +279,8 @@ static void set_text(const struct conf_row *row, void *field, const char *text)
 	if (!text)
 		return;
 	if (row->type == TYPE_LIST) {
-		strv_add(field, str_z(text));
+		if (!is_none(row, text))
+			strv_add(field, str_z(text));
 		return;
 	}
 	if (row->type == TYPE_HOSTS) {
@@ -277,12 +288,20 @@ static void set_text(const struct conf_row *row, void *field, const char *text)
 			strv_add(field, buf_view(&host));
 		return;
 	}
+	if (row->type == TYPE_RATES) {
+		if (conf_rate(str_z(text), &rate, &why) == 0)
+			conf_rates_add(row, field, &rate);
+		return;
+	}
 	if (conf_value(row, str_z(text), &number, &why) < 0)
 		return; /* reported by on_key */
-	if (row->type == TYPE_BOOL || row->type == TYPE_RETURN)
+	if (row->type == TYPE_BOOL || row->type == TYPE_RETURN ||
+	    row->type == TYPE_STREAM)
 		*(bool *)field = number != 0;
 	else if (row->type == TYPE_TLS)
 		*(enum conf_tls *)field = (enum conf_tls)number;
+	else if (row->type == TYPE_LISTEN_TLS)
+		*(enum conf_listen_tls *)field = (enum conf_listen_tls)number;
 	else if (row->type == TYPE_REWRITE)
 		*(unsigned *)field |= (unsigned)number;
 	else if (row->type == TYPE_NOTIFY)
@@ -416,6 +435,27 @@ static void take_rules(struct load *ld, const cfg_t *root, struct conf *c)
 	}
 }
 
+static void take_listens(struct load *ld, const cfg_t *root, struct conf *c)
+{
+	const cfg_opt_t *opt = section_option(root, SEC_LISTEN);
+
+	c->listen = calloc(opt->nvalues + 1, sizeof(*c->listen));
+	if (!c->listen)
+		die_oom();
+	for (unsigned i = 0; i < opt->nvalues; i++) {
+		const cfg_t *in = opt->values[i]->section;
+		struct listen *l = &c->listen[c->listens++];
+		const struct load_seen *s = load_find(ld, in, -1 - (long)SEC_LISTEN);
+
+		l->at = str_dup(str_z(in->title));
+		l->line = s ? s->line : in->line;
+		take_section(SEC_LISTEN, in, l);
+		check_lists(ld, in);
+		if (ld->clean)
+			load_listen(ld, in, l);
+	}
+}
+
 static void take_names(struct conf *c)
 {
 	enum { SYSTEM_FILE_MAX = 256 << 10 };
@@ -451,6 +491,7 @@ static void take_all(struct load *ld, const cfg_t *root, struct conf *c)
 	take_names(c);
 	take_smarthosts(ld, root, c);
 	take_rules(ld, root, c);
+	take_listens(ld, root, c);
 	if (ld->clean) {
 		const cfg_opt_t *bounce = section_option(root, SEC_BOUNCE);
 
@@ -517,7 +558,7 @@ static int load(const char *path, bool no_secrets, struct conf *ret, struct buf 
 {
 	_cleanup_buf_ struct buf text = BUF_INIT, why = BUF_INIT;
 	struct load ld = { .path = path, .err = ret_err, .no_secrets = no_secrets };
-	struct conf c = { .hostname = NULL };
+	struct conf c = { .listener_uid = -1 };
 	int line, e = read_file(&ld, &text);
 
 	if (e == 0) {

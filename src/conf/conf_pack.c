@@ -4,16 +4,17 @@
 
 /* The packed form, made by one process of an installation for another:
  *
- *	"mailchute-conf 3\n"
- *	rows of OF_CONF; then override, and domain_given
+ *	"mailchute-conf 4\n"
+ *	rows of OF_CONF; then override, domain_given, and listener_uid + 1
  *	count, then for each smart host: name, line, rows of OF_SMARTHOST
  *	count, then for each rule: line, rows of OF_RULE
+ *	count, then for each place to listen: title, line, rows of OF_LISTEN
  *
  * Rows are in the order of the table, those that are kept. A number is 8 octets, the
  * least significant first; a string its length as a number and its octets; a list its
- * count and strings, or its count and numbers; an optional string a list of none or one. */
+ * count and strings, or its count and numbers (three of each rate); an optional string a list of none or one. */
 
-static const struct str magic = { "mailchute-conf 3\n", 17 };
+static const struct str magic = { "mailchute-conf 4\n", 17 };
 
 static bool kept(const struct conf_row *row, enum conf_of of)
 {
@@ -39,6 +40,16 @@ static void put_spans(struct buf *b, const struct conf_spans *s)
 	put_number(b, (int64_t)s->n);
 	for (size_t i = 0; i < s->n; i++)
 		put_number(b, s->v[i]);
+}
+
+static void put_rates(struct buf *b, const struct smarthost *h)
+{
+	put_number(b, (int64_t)h->rates);
+	for (size_t i = 0; i < h->rates; i++) {
+		put_number(b, h->rate[i].n);
+		put_number(b, h->rate[i].seconds);
+		put_number(b, h->rate[i].recipients);
+	}
 }
 
 static void put_row(struct buf *b, const struct conf_row *row, const void *field)
@@ -75,7 +86,14 @@ static void put_row(struct buf *b, const struct conf_row *row, const void *field
 		break;
 	case TYPE_BOOL:
 	case TYPE_RETURN:
+	case TYPE_STREAM:
 		put_number(b, *(const bool *)field);
+		break;
+	case TYPE_LISTEN_TLS:
+		put_number(b, *(const enum conf_listen_tls *)field);
+		break;
+	case TYPE_RATES:
+		put_rates(b, conf_rates(row, field));
 		break;
 	case TYPE_TLS:
 		put_number(b, *(const enum conf_tls *)field);
@@ -100,6 +118,7 @@ void conf_pack(const struct conf *c, struct buf *b)
 	put_rows(b, OF_CONF, c);
 	put_number(b, c->override);
 	put_number(b, c->domain_given);
+	put_number(b, c->listener_uid + 1);
 	put_number(b, (int64_t)c->smarthosts);
 	for (size_t i = 0; i < c->smarthosts; i++) {
 		put_string(b, c->smarthost[i].name);
@@ -110,6 +129,12 @@ void conf_pack(const struct conf *c, struct buf *b)
 	for (size_t i = 0; i < c->rules; i++) {
 		put_number(b, c->rule[i].line);
 		put_rows(b, OF_RULE, &c->rule[i]);
+	}
+	put_number(b, (int64_t)c->listens);
+	for (size_t i = 0; i < c->listens; i++) {
+		put_string(b, c->listen[i].at);
+		put_number(b, c->listen[i].line);
+		put_rows(b, OF_LISTEN, &c->listen[i]);
 	}
 }
 
@@ -168,6 +193,25 @@ static bool get_spans(struct str *in, struct conf_spans *ret)
 	return true;
 }
 
+static bool get_rates(struct str *in, const struct conf_row *row, void *field)
+{
+	int64_t n, recipients;
+
+	if (!get_number(in, CONF_RATES_MAX, &n))
+		return false;
+	for (; n > 0; n--) {
+		struct conf_rate r;
+
+		if (!get_number(in, INT64_MAX, &r.n) ||
+		    !get_number(in, CONF_RATE_SPAN_MAX, &r.seconds) ||
+		    !get_number(in, 1, &recipients) || r.n < 1 || r.seconds < 1)
+			return false;
+		r.recipients = recipients != 0;
+		conf_rates_add(row, field, &r);
+	}
+	return true;
+}
+
 static bool get_text(struct str *in, bool optional, char **ret)
 {
 	struct str s;
@@ -207,8 +251,16 @@ static bool get_row(struct str *in, const struct conf_row *row, void *field)
 			return false;
 		conf_notify_add(row, field, v);
 		return true;
+	case TYPE_RATES:
+		return get_rates(in, row, field);
+	case TYPE_LISTEN_TLS:
+		if (!get_number(in, LISTEN_TLS_IMPLICIT, &v))
+			return false;
+		*(enum conf_listen_tls *)field = (enum conf_listen_tls)v;
+		return true;
 	case TYPE_BOOL:
 	case TYPE_RETURN:
+	case TYPE_STREAM:
 		if (!get_number(in, 1, &v))
 			return false;
 		*(bool *)field = v != 0;
@@ -259,18 +311,38 @@ static void *get_array(struct str *in, size_t size, int64_t *ret_n)
 	return p;
 }
 
+static bool get_listens(struct str *in, struct conf *c)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT;
+	int64_t n;
+
+	c->listen = get_array(in, sizeof(*c->listen), &n);
+	if (!c->listen)
+		return false;
+	for (; n > 0; n--) {
+		struct listen *l = &c->listen[c->listens++];
+
+		if (!get_text(in, false, &l->at) || !get_line(in, &l->line) ||
+		    !get_rows(in, OF_LISTEN, l) || conf_listen_at(str_z(l->at), &why) < 0)
+			return false;
+	}
+	return true;
+}
+
 static bool get_conf(struct str *in, struct conf *c)
 {
-	int64_t n, given;
+	int64_t n, given, listener;
 
 	if (!str_starts(*in, magic))
 		return false;
 	*in = str_from(*in, magic.n);
 	if (!get_rows(in, OF_CONF, c) || !get_number(in, MASQ_OVERRIDE_LIST, &n) ||
-	    !get_number(in, 1, &given))
+	    !get_number(in, 1, &given) ||
+	    !get_number(in, (int64_t)UINT32_MAX + 1, &listener))
 		return false;
 	c->override = (enum masq_override)n;
 	c->domain_given = given != 0;
+	c->listener_uid = listener - 1;
 	c->smarthost = get_array(in, sizeof(*c->smarthost), &n);
 	if (!c->smarthost)
 		return false;
@@ -290,7 +362,7 @@ static bool get_conf(struct str *in, struct conf *c)
 		if (!get_line(in, &r->line) || !get_rows(in, OF_RULE, r))
 			return false;
 	}
-	return in->n == 0;
+	return get_listens(in, c) && in->n == 0;
 }
 
 int conf_unpack(struct str packed, struct conf *ret)
@@ -331,8 +403,13 @@ void conf_free(struct conf *c)
 		free_rows(OF_RULE, &c->rule[i]);
 		masq_map_free(c->rule[i].table);
 	}
+	for (size_t i = 0; i < c->listens; i++) {
+		free_rows(OF_LISTEN, &c->listen[i]);
+		free(c->listen[i].at);
+	}
 	free_rows(OF_CONF, c);
 	free(c->smarthost);
 	free(c->rule);
+	free(c->listen);
 	*c = (struct conf){ .hostname = NULL };
 }

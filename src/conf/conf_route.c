@@ -12,7 +12,7 @@ static struct str without_dot(struct str domain)
 /* Local part and domain are matched each for itself, so that no star reaches over the @ and
  * nothing in a quoted local part is taken for a domain. An address without a domain is
  * matched by no pattern with one. */
-static bool matches(const struct strv *patterns, struct str addr)
+bool conf_match(const struct strv *patterns, struct str addr)
 {
 	struct str local, domain;
 
@@ -37,9 +37,9 @@ size_t conf_route(const struct conf *c, struct str sender, struct str rcpt)
 
 		if (h->for_.n == 0 && h->from.n == 0)
 			continue; /* conf_load() refuses it */
-		if (h->for_.n && !matches(&h->for_, rcpt))
+		if (h->for_.n && !conf_match(&h->for_, rcpt))
 			continue;
-		if (h->from.n && (sender.n == 0 || !matches(&h->from, sender)))
+		if (h->from.n && (sender.n == 0 || !conf_match(&h->from, sender)))
 			continue;
 		return i;
 	}

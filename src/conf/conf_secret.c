@@ -4,7 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int check(const struct stat *st, const char *path, struct buf *err)
+static int check(const struct stat *st, const char *path, bool credential,
+                 struct buf *err)
 {
 	if (!S_ISREG(st->st_mode)) {
 		buf_fmt(err, "%s is no regular file; write the secret into one", path);
@@ -16,7 +17,8 @@ static int check(const struct stat *st, const char *path, struct buf *err)
 		return -EPERM;
 	}
 	/* root can be in any group; what counts then is what the daemon will find. */
-	if ((st->st_mode & 070) && geteuid() != 0 && st->st_gid != getegid()) {
+	/* The group's bits of a credential are an access list's mask; its folder is closed. */
+	if (!credential && (st->st_mode & 070) && geteuid() != 0 && st->st_gid != getegid()) {
 		buf_fmt(err, "%s can be read by group %u; chown %s %s; chmod 600 %s",
 		        path, (unsigned)st->st_gid, MAILCHUTE_USER, path, path);
 		return -EPERM;
@@ -36,8 +38,24 @@ static int check(const struct stat *st, const char *path, struct buf *err)
  * that is behind it. O_NONBLOCK: a FIFO must not make us wait. */
 int conf_open_secret(const char *path, struct buf *ret_err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), e;
+	_cleanup_buf_ struct buf below = BUF_INIT;
+	bool credential = str_starts(str_z(path), STR(CONF_CREDENTIAL));
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	int fd, e;
 	struct stat st;
+
+	if (credential && !folder) {
+		buf_fmt(ret_err,
+		        "%s: mailchuted was started without credentials; add "
+		        "LoadCredential=%s:/etc/mailchute/password to its unit",
+		        path, path + sizeof(CONF_CREDENTIAL) - 1);
+		return -ENOENT;
+	}
+	if (credential) {
+		buf_fmt(&below, "%s/%s", folder, path + sizeof(CONF_CREDENTIAL) - 1);
+		path = below.p;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0) {
 		e = -errno;
@@ -49,7 +67,7 @@ int conf_open_secret(const char *path, struct buf *ret_err)
 			buf_fmt(ret_err, "; write the secret into that file");
 		return e;
 	}
-	e = fstat(fd, &st) < 0 ? -errno : check(&st, path, ret_err);
+	e = fstat(fd, &st) < 0 ? -errno : check(&st, path, credential, ret_err);
 	if (e < 0) {
 		close(fd);
 		return e;

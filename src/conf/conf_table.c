@@ -15,8 +15,7 @@ const struct conf_section_row conf_sections[SECTIONS] = {
 	[SEC_LISTEN] = { .name = "listen",
 	                 .multi = true,
 	                 .titled = true,
-	                 .of = OF_CONF,
-	                 .later = true },
+	                 .of = OF_LISTEN },
 	[SEC_ALERT] = { .name = "alert", .of = OF_CONF, .later = true },
 	[SEC_LOG] = { .name = "log", .of = OF_CONF },
 };
@@ -35,6 +34,7 @@ const struct conf_section_row conf_sections[SECTIONS] = {
 #define HOST(k, t, field, ...) \
 	KEPT(SEC_SMARTHOST, k, t, struct smarthost, field, __VA_ARGS__)
 #define QUEUE(k, t, field, ...) KEPT(SEC_QUEUE, k, t, struct conf, field, __VA_ARGS__)
+#define LISTEN(k, t, field, ...) KEPT(SEC_LISTEN, k, t, struct listen, field, __VA_ARGS__)
 #define BOUNCE(k, t, field, ...) KEPT(SEC_BOUNCE, k, t, struct conf, field, __VA_ARGS__)
 #define RULE(k, t, field, ...) \
 	KEPT(SEC_MASQUERADE, k, t, struct masq_rule, field, __VA_ARGS__)
@@ -56,13 +56,13 @@ const struct conf_row conf_rows[] = {
 	HOST("tls-ca-file", TYPE_STRING, tls_ca_file, .check = conf_check_path),
 	HOST("tls-pin", TYPE_LIST, tls_pin, .check = conf_check_pin),
 	HOST("tls-name", TYPE_STRING, tls_name, .check = conf_check_name),
-	HOST("tls-certificate", TYPE_STRING, tls_certificate, .later = true),
-	HOST("tls-key", TYPE_STRING, tls_key, .later = true),
+	HOST("tls-certificate", TYPE_STRING, tls_certificate, .check = conf_check_path),
+	HOST("tls-key", TYPE_STRING, tls_key, .check = conf_check_path),
 	HOST("tls-priority", TYPE_STRING, tls_priority, .check = NULL),
 	HOST("user", TYPE_STRING, user, .check = NULL),
-	HOST("password-file", TYPE_STRING, password_file, .check = conf_check_path),
-	LATER(SEC_SMARTHOST, "password-command", TYPE_STRING),
-	LATER(SEC_SMARTHOST, "token-command", TYPE_STRING),
+	HOST("password-file", TYPE_STRING, password_file, .check = conf_check_secret),
+	HOST("password-command", TYPE_STRING, password_command, .check = NULL),
+	HOST("token-command", TYPE_STRING, token_command, .check = NULL),
 	HOST("auth", TYPE_STRING, auth, .def = "auto", .check = conf_check_auth),
 	HOST("auth-insecure", TYPE_BOOL, auth_insecure, .def = "no"),
 	HOST("for", TYPE_LIST, for_, .check = conf_check_pattern),
@@ -73,10 +73,12 @@ const struct conf_row conf_rows[] = {
 	HOST("warn-after", TYPE_SPANS, warn_after, .def = "4h", .none = "never",
 	     .empty = true),
 	HOST("give-up", TYPE_SPAN, give_up, .none = "never"),
-	LATER(SEC_SMARTHOST, "rate", TYPE_LIST),
-	LATER(SEC_SMARTHOST, "stream", TYPE_STRING),
-	LATER(SEC_SMARTHOST, "hold", TYPE_STRING),
-	LATER(SEC_SMARTHOST, "source-address", TYPE_STRING),
+	HOST("rate", TYPE_RATES, rate, .check = NULL),
+	HOST("stream", TYPE_STREAM, stream, .def = "auto"),
+	HOST("max-ambiguous", TYPE_COUNT, max_ambiguous, .def = "500", .least = 1),
+	HOST("connection-messages", TYPE_COUNT, connection_messages, .def = "0"),
+	HOST("hold", TYPE_BOOL, hold, .def = "no"),
+	HOST("source-address", TYPE_STRING, source_address, .check = conf_check_source),
 	KEPT(SEC_TIMEOUTS, "session", TYPE_SPAN, struct smarthost, session_max,
 	     .def = "1h"),
 
@@ -102,14 +104,24 @@ const struct conf_row conf_rows[] = {
 	BOUNCE("template", TYPE_STRING, bounce_template, .check = conf_check_path),
 	BOUNCE("return", TYPE_RETURN, bounce_whole, .def = "headers"),
 
-	LATER(SEC_LISTEN, "allow", TYPE_LIST),
-	LATER(SEC_LISTEN, "tls-certificate", TYPE_STRING),
-	LATER(SEC_LISTEN, "tls-key", TYPE_STRING),
-	LATER(SEC_LISTEN, "users-file", TYPE_STRING),
-	LATER(SEC_LISTEN, "max-connections", TYPE_STRING),
-	LATER(SEC_LISTEN, "senders", TYPE_LIST),
-	LATER(SEC_LISTEN, "recipients", TYPE_LIST),
-	LATER(SEC_LISTEN, "sender", TYPE_STRING),
+	LISTEN("allow", TYPE_LIST, allow, .def = "127.0.0.0/8 ::1", .none = "none",
+	       .empty = true, .check = conf_check_network),
+	LISTEN("tls", TYPE_LISTEN_TLS, tls, .check = NULL),
+	LISTEN("tls-certificate", TYPE_STRING, tls_certificate, .check = conf_check_path),
+	LISTEN("tls-key", TYPE_STRING, tls_key, .check = conf_check_path),
+	LISTEN("users-file", TYPE_STRING, users_file, .check = conf_check_path),
+	LISTEN("auth-insecure", TYPE_BOOL, auth_insecure, .def = "no"),
+	LISTEN("senders", TYPE_LIST, senders, .check = conf_check_pattern),
+	LISTEN("recipients", TYPE_LIST, recipients, .check = conf_check_pattern),
+	LISTEN("sender", TYPE_STRING, sender, .check = conf_check_address),
+	LISTEN("max-connections", TYPE_COUNT, max_connections, .def = "100", .least = 1,
+	       .most = CONF_CONNECTIONS_MAX),
+	LISTEN("max-per-client", TYPE_COUNT, max_per_client, .def = "20", .least = 1,
+	       .most = CONF_CONNECTIONS_MAX),
+	LISTEN("max-message-size", TYPE_SIZE, max_message_size, .def = "0", .none = "0"),
+	LISTEN("errors", TYPE_COUNT, errors, .def = "20", .least = 1),
+	LISTEN("idle", TYPE_SPAN, idle, .def = "5m"),
+	LISTEN("timeout", TYPE_SPAN, timeout, .def = "1h"),
 
 	LATER(SEC_ALERT, "oldest", TYPE_STRING),
 	LATER(SEC_ALERT, "command", TYPE_STRING),
@@ -122,7 +134,7 @@ const size_t conf_rows_n = ARRAY_LEN(conf_rows);
 bool conf_type_is_list(enum conf_type t)
 {
 	return t == TYPE_LIST || t == TYPE_HOSTS || t == TYPE_SPANS ||
-	       t == TYPE_REWRITE || t == TYPE_NOTIFY;
+	       t == TYPE_REWRITE || t == TYPE_NOTIFY || t == TYPE_RATES;
 }
 
 int64_t conf_notify(const struct conf_row *row, const void *field)
@@ -139,4 +151,19 @@ void conf_notify_add(const struct conf_row *row, void *field, int64_t bits)
 
 	c->notify_failure = c->notify_failure || (bits & NOTIFY_FAILURE);
 	c->notify_delay = c->notify_delay || (bits & NOTIFY_DELAY);
+}
+
+const struct smarthost *conf_rates(const struct conf_row *row, const void *field)
+{
+	return (const void *)((const char *)field - row->offset);
+}
+
+bool conf_rates_add(const struct conf_row *row, void *field, const struct conf_rate *r)
+{
+	struct smarthost *h = (void *)((char *)field - row->offset);
+
+	if (h->rates == CONF_RATES_MAX)
+		return false;
+	h->rate[h->rates++] = *r;
+	return true;
 }

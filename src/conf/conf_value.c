@@ -1,6 +1,5 @@
 #include "conf/table.h"
 #include "mail/addr.h"
-#include <arpa/inet.h>
 #include <errno.h>
 
 struct word {
@@ -10,6 +9,10 @@ struct word {
 static const struct word words_tls[] = { { "none", CONF_TLS_NONE },
 	                                 { "starttls", CONF_TLS_STARTTLS },
 	                                 { "implicit", CONF_TLS_IMPLICIT } };
+static const struct word words_listen[] = { { "none", LISTEN_TLS_NONE },
+	                                    { "starttls", LISTEN_TLS_STARTTLS },
+	                                    { "implicit", LISTEN_TLS_IMPLICIT } };
+static const struct word words_stream[] = { { "auto", 1 }, { "off", 0 } };
 static const struct word words_bool[] = { { "yes", 1 },   { "no", 0 }, { "true", 1 },
 	                                  { "false", 0 }, { "on", 1 }, { "off", 0 } };
 static const struct word words_rewrite[] = {
@@ -100,49 +103,6 @@ bool conf_title_ok(struct str v)
 			return false;
 	}
 	return true;
-}
-
-static bool address_literal(struct str v)
-{
-	unsigned char raw[sizeof(struct in6_addr)];
-	char z[64];
-
-	if (v.n == 0 || v.n >= sizeof(z))
-		return false;
-	memcpy(z, v.p, v.n);
-	z[v.n] = '\0';
-	return inet_pton(AF_INET, z, raw) == 1 || inet_pton(AF_INET6, z, raw) == 1;
-}
-
-int conf_host(struct str v, struct buf *ret, struct buf *why)
-{
-	struct str in = v;
-	bool digits = true;
-
-	if (str_istarts(v, STR("srv:")) || str_istarts(v, STR("mx:")))
-		return refuse(why, "is not in this version; give the host's name");
-	if (v.n >= 2 && v.p[0] == '[' && v.p[v.n - 1] == ']') {
-		in = (struct str){ v.p + 1, v.n - 2 };
-		if (str_istarts(in, STR("IPv6:")))
-			in = str_from(in, 5);
-		if (!address_literal(in))
-			return refuse(why, "is no address; write it as [192.0.2.7] or "
-			                   "[2001:db8::7]");
-	}
-	if (address_literal(in)) {
-		buf_c(ret, '[');
-		buf_str(ret, in);
-		buf_c(ret, ']');
-		return 0;
-	}
-	for (size_t i = 0; i < v.n; i++)
-		if (v.p[i] != '.' && (v.p[i] < '0' || v.p[i] > '9'))
-			digits = false;
-	if (digits || !conf_domain_ok(v))
-		return refuse(why, "is no host; give a name, as smtp.example.org, or an "
-		                   "address, as [192.0.2.7]; the port has its own key");
-	buf_str(ret, v);
-	return 0;
 }
 
 /* A login, "@group" or "uid:N"; groups are parted by commas where they are attested. */
@@ -257,19 +217,33 @@ int conf_check_path(struct str v, struct buf *why)
 	return 0;
 }
 
+/* A path, or a credential of systemd's (conf_secret.c). */
+int conf_check_secret(struct str v, struct buf *why)
+{
+	struct str name = str_from(v, sizeof(CONF_CREDENTIAL) - 1);
+
+	if (!str_starts(v, STR(CONF_CREDENTIAL)))
+		return conf_check_path(v, why);
+	for (size_t i = 0; i < name.n; i++)
+		if (name.p[i] == '/' || name.p[i] <= ' ' || name.p[i] > '~')
+			return refuse(why, "is no credential's name; as in credential:password");
+	if (name.n == 0 || name.p[0] == '.')
+		return refuse(why, "is no credential's name; as in credential:password");
+	return 0;
+}
+
 int conf_check_auth(struct str v, struct buf *why)
 {
-	static const char *const later[] = { "xoauth2",  "oauthbearer",   "cram-md5",
-		                             "external", "scram-sha-256", "scram-sha-1",
-		                             "ntlm",     "gssapi" };
+	static const char *const known[] = { "auto",        "plain",         "login",
+		                             "cram-md5",    "scram-sha-1",   "external",
+		                             "oauthbearer", "scram-sha-256", "xoauth2" };
 
-	if (str_eq(v, STR("auto")) || str_eq(v, STR("plain")) || str_eq(v, STR("login")))
-		return 0;
-	for (size_t i = 0; i < ARRAY_LEN(later); i++)
-		if (str_ieq(v, str_z(later[i])))
-			return refuse(why, "is not in this version; use auto, plain or "
-			                   "login");
-	return refuse(why, "is no way to log in; use auto, plain or login");
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (str_eq(v, str_z(known[i])))
+			return 0;
+	return refuse(why,
+	              "is no way to log in; use auto, or plain, login, cram-md5, "
+	              "scram-sha-1, scram-sha-256, external, xoauth2 or oauthbearer");
 }
 
 int conf_check_pin(struct str v, struct buf *why)
@@ -379,19 +353,53 @@ static int value_size(struct str v, int64_t *ret, struct buf *why)
 	return 0;
 }
 
-static int value_count(struct str v, int64_t *ret, struct buf *why)
+static int value_count(struct str v, const struct conf_row *row, int64_t *ret,
+                       struct buf *why)
 {
+	const int64_t most = row->most ? row->most : COUNT_MAX;
+	const char *none = row->least > 0 ? "" : ", or 0 for no limit";
 	struct str unit;
 	int64_t number, each;
 
 	if (!number_unit(v, &number, &unit) ||
 	    !find(units_count, ARRAY_LEN(units_count), unit, &each))
-		return refuse(why, "is no number; write one as 500, 100K or 1M, or 0 for "
-		                   "no limit");
-	if (number > COUNT_MAX / each)
-		return refuse(why, "is out of range; give at most 1000M, or 0 for no "
-		                   "limit");
-	*ret = number * each;
+		buf_fmt(why, "is no number; write one as 500, 100K or 1M%s", none);
+	else if (number < row->least)
+		buf_fmt(why, "is out of range; give at least %lld",
+		        (long long)row->least);
+	else if (number > most / each && row->most)
+		buf_fmt(why, "is out of range; give at most %lld", (long long)most);
+	else if (number > most / each)
+		buf_fmt(why, "is out of range; give at most 1000M%s", none);
+	else {
+		*ret = number * each;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int conf_rate(struct str v, struct conf_rate *ret, struct buf *why)
+{
+	const struct str word = STR(" recipients");
+	struct str n, span = v;
+	struct conf_rate r = { .n = 0 };
+	const struct conf_row count = { .least = 1 };
+
+	if (str_chr(v, '/') < 0)
+		return refuse(why, "is no rate; it would look like 30/1m, or "
+		                   "500 recipients/1d");
+	str_cut(&span, '/', &n);
+	r.recipients = str_iends(n, word);
+	if (r.recipients)
+		n = str_head(n, n.n - word.n);
+	if (value_count(n, &count, &r.n, why) < 0 ||
+	    value_span(span, &r.seconds, why) < 0) {
+		buf_z(why, "; a rate would look like 30/1m, or 500 recipients/1d");
+		return -EINVAL;
+	}
+	if (r.seconds > CONF_RATE_SPAN_MAX)
+		return refuse(why, "is counted over too long a time; give at most 31d");
+	*ret = r;
 	return 0;
 }
 
@@ -405,6 +413,15 @@ static int value_word(enum conf_type type, struct str v, int64_t *ret, struct bu
 		return find(words_return, ARRAY_LEN(words_return), v, ret)
 		           ? 0
 		           : refuse(why, "is nothing to return; use headers or message");
+	if (type == TYPE_STREAM)
+		return find(words_stream, ARRAY_LEN(words_stream), v, ret)
+		           ? 0
+		           : refuse(why, "is neither auto nor off");
+	if (type == TYPE_LISTEN_TLS)
+		return find(words_listen, ARRAY_LEN(words_listen), v, ret)
+		           ? 0
+		           : refuse(why,
+		                    "is no kind of TLS; use starttls, implicit or none");
 	if (type == TYPE_TLS)
 		return find(words_tls, ARRAY_LEN(words_tls), v, ret)
 		           ? 0
@@ -425,6 +442,7 @@ static int value_typed(const struct conf_row *row, struct str v, int64_t *ret_nu
                        struct buf *why)
 {
 	_cleanup_buf_ struct buf host = BUF_INIT;
+	struct conf_rate rate;
 
 	switch (row->type) {
 	case TYPE_PORT:
@@ -435,15 +453,19 @@ static int value_typed(const struct conf_row *row, struct str v, int64_t *ret_nu
 	case TYPE_SIZE:
 		return value_size(v, ret_number, why);
 	case TYPE_COUNT:
-		return value_count(v, ret_number, why);
+		return value_count(v, row, ret_number, why);
 	case TYPE_BOOL:
 	case TYPE_TLS:
 	case TYPE_REWRITE:
 	case TYPE_NOTIFY:
 	case TYPE_RETURN:
+	case TYPE_STREAM:
+	case TYPE_LISTEN_TLS:
 		return value_word(row->type, v, ret_number, why);
 	case TYPE_HOSTS:
 		return conf_host(v, &host, why);
+	case TYPE_RATES:
+		return conf_rate(v, &rate, why);
 	case TYPE_STRING:
 	case TYPE_OPTIONAL:
 	case TYPE_LIST:

@@ -54,6 +54,13 @@ const struct conf_scan_key *load_assigned(const struct load *ld, const void *in,
 
 /* The number i of c->smarthost. */
 void load_smarthost(struct load *ld, const void *in, struct conf *c, size_t i);
+/* conf_listen.c: the same for a place to listen. */
+void load_listen(struct load *ld, const void *in, struct listen *l);
+/* conf_listen.c: a certificate and its key are given both, or none. */
+void load_pair(struct load *ld, const void *in, const char *certificate, const char *key);
+/* Is there a certificate in it? Else an error. */
+void load_certificate(struct load *ld, int line, const char *key, const char *path,
+                      struct str text);
 /* Tries the rule on an address of this machine, so that one that can never work is refused
  * here and not found out by each message. */
 void load_rule(struct load *ld, const void *in, const struct masq_rule *rule,

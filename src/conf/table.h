@@ -11,17 +11,19 @@
 #include "conf/conf.h"
 
 enum {
-	CONF_FILE_MAX = 1 << 20,    /* octets of the file */
-	CONF_VALUE_MAX = 1024,      /* octets of one value */
-	CONF_LIST_MAX = 1000,       /* values of one list */
-	CONF_SECTIONS_MAX = 1000,   /* sections of one kind */
-	CONF_DEPTH_MAX = 8,         /* open braces */
-	CONF_ERRORS_MAX = 20,       /* lines of errors; parsing ends there */
-	CONF_TITLE_MAX = 64,        /* octets of a smart host's name */
-	CONF_SECRET_MAX = 64 << 10, /* octets of a password file */
-	CONF_KEYS_MAX = 40,         /* keys of one section, checked by a test */
-	CONF_ASSIGNED_MAX = 10000,  /* assignments whose lines are known */
-	CONF_GROUPS_MAX = 500,      /* different groups that rules name */
+	CONF_FILE_MAX = 1 << 20,      /* octets of the file */
+	CONF_VALUE_MAX = 1024,        /* octets of one value */
+	CONF_LIST_MAX = 1000,         /* values of one list */
+	CONF_SECTIONS_MAX = 1000,     /* sections of one kind */
+	CONF_DEPTH_MAX = 8,           /* open braces */
+	CONF_ERRORS_MAX = 20,         /* lines of errors; parsing ends there */
+	CONF_TITLE_MAX = 64,          /* octets of a smart host's name */
+	CONF_SECRET_MAX = 64 << 10,   /* octets of a password file */
+	CONF_KEYS_MAX = 48,           /* keys of one section, checked by a test */
+	CONF_ASSIGNED_MAX = 10000,    /* assignments whose lines are known */
+	CONF_GROUPS_MAX = 500,        /* different groups that rules name */
+	CONF_CONNECTIONS_MAX = 10000, /* of one place to listen: descriptors, processes */
+	CONF_RATE_SPAN_MAX = 31 * 86400, /* seconds that a rate is counted over */
 };
 
 enum conf_section {
@@ -38,7 +40,7 @@ enum conf_section {
 };
 
 /* The struct that a section's offsets are in. */
-enum conf_of { OF_CONF, OF_SMARTHOST, OF_RULE };
+enum conf_of { OF_CONF, OF_SMARTHOST, OF_RULE, OF_LISTEN };
 
 struct conf_section_row {
 	const char *name;
@@ -49,20 +51,23 @@ struct conf_section_row {
 extern const struct conf_section_row conf_sections[SECTIONS];
 
 enum conf_type {
-	TYPE_STRING,   /* char *, "" when not given */
-	TYPE_OPTIONAL, /* char *, NULL when not given */
-	TYPE_LIST,     /* struct strv */
-	TYPE_HOSTS,    /* struct strv; addresses are kept in brackets */
-	TYPE_PORT,     /* int64_t, 0 when not given */
-	TYPE_SPAN,     /* int64_t, seconds */
-	TYPE_SPANS,    /* struct conf_spans: ascending, none twice */
-	TYPE_SIZE,     /* int64_t, octets */
-	TYPE_COUNT,    /* int64_t; 0: no limit */
-	TYPE_BOOL,     /* bool */
-	TYPE_TLS,      /* enum conf_tls */
-	TYPE_REWRITE,  /* unsigned, MASQ_ bits; a list in the file */
-	TYPE_NOTIFY,   /* notify_failure and notify_delay of struct conf; a list */
-	TYPE_RETURN,   /* bool: the whole message */
+	TYPE_STRING,     /* char *, "" when not given */
+	TYPE_OPTIONAL,   /* char *, NULL when not given */
+	TYPE_LIST,       /* struct strv */
+	TYPE_HOSTS,      /* struct strv; addresses are kept in brackets */
+	TYPE_PORT,       /* int64_t, 0 when not given */
+	TYPE_SPAN,       /* int64_t, seconds */
+	TYPE_SPANS,      /* struct conf_spans: ascending, none twice */
+	TYPE_SIZE,       /* int64_t, octets */
+	TYPE_COUNT,      /* int64_t; 0: no limit */
+	TYPE_BOOL,       /* bool */
+	TYPE_TLS,        /* enum conf_tls */
+	TYPE_REWRITE,    /* unsigned, MASQ_ bits; a list in the file */
+	TYPE_NOTIFY,     /* notify_failure and notify_delay of struct conf; a list */
+	TYPE_RETURN,     /* bool: the whole message */
+	TYPE_STREAM,     /* bool: "auto" */
+	TYPE_LISTEN_TLS, /* enum conf_listen_tls */
+	TYPE_RATES,      /* rate and rates of struct smarthost; a list */
 };
 
 /* Looks at one value. 0, or -EINVAL with "is ...; what would be right" in why. */
@@ -76,6 +81,8 @@ struct conf_row {
 	bool later;       /* refused: "not in this version" */
 	const char *none; /* this word is the number 0: no limit, never; or NULL */
 	bool empty;       /* "" and the empty list mean the same */
+	int64_t least;    /* of a TYPE_COUNT; more than 0: there is no "no limit" */
+	int64_t most;     /* of a TYPE_COUNT; 0: what the type has */
 	size_t offset;    /* CONF_NOWHERE: checked, not kept */
 	conf_check *check;
 };
@@ -90,6 +97,11 @@ enum { NOTIFY_FAILURE = 1, NOTIFY_DELAY = 2 };
 int64_t conf_notify(const struct conf_row *row, const void *field);
 void conf_notify_add(const struct conf_row *row, void *field, int64_t bits);
 
+/* The smart host that a TYPE_RATES row's field is in; one more rate of it, false: there are
+ * CONF_RATES_MAX. */
+const struct smarthost *conf_rates(const struct conf_row *row, const void *field);
+bool conf_rates_add(const struct conf_row *row, void *field, const struct conf_rate *r);
+
 /* conf_value.c: one value as text. ret_number is set for all types but strings (a TLS,
  * MASQ_ or NOTIFY_ constant, 0 or 1, seconds, octets, a count). 0, or -EINVAL with why. */
 int conf_value(const struct conf_row *row, struct str v, int64_t *ret_number,
@@ -100,9 +112,14 @@ bool conf_domain_ok(
     struct str v);                /* letters, digits, - _ in labels; at most 253 octets */
 bool conf_is_local(struct str v); /* localhost and its kin: never a name of ours */
 bool conf_title_ok(struct str v);
+/* "30/1m", "500 recipients/1d". 0, or -EINVAL with why. */
+int conf_rate(struct str v, struct conf_rate *ret, struct buf *why);
+/* Where a listen section listens, its title. 0, or -EINVAL with why. */
+int conf_listen_at(struct str v, struct buf *why);
+bool conf_listen_unix(struct str v); /* "unix:/path" */
 conf_check conf_check_user, conf_check_name, conf_check_address, conf_check_path,
-    conf_check_auth, conf_check_pin, conf_check_as, conf_check_display, conf_check_log,
-    conf_check_pattern, conf_check_to;
+    conf_check_auth, conf_check_secret, conf_check_pin, conf_check_as, conf_check_display, conf_check_log,
+    conf_check_pattern, conf_check_to, conf_check_network, conf_check_source;
 
 /* conf_scan.c: the file before libconfuse sees it. Comments become blanks (libconfuse
  * miscounts lines behind them), and what it would silently drop, expand, print or exit

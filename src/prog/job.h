@@ -24,13 +24,15 @@
  *	part <id> <due> <n>        + a note: the router split the message; n from PART_FIRST on
  *	end <id> <due> done        all recipients settled: apply p, n, dsn; remove
  *	end <id> <due> later <time>    some are pending: apply; due at time
+ *	end <id> <due> later <time> host    the same, but only because of the host: when that
+ *	                           is back it goes at once
  *	end <id> <due> route <name>    the router's: apply; goes to that route
  *	end <id> <due> bad <why>   apply; put into bad/
  *	host <stage> <code> <text> the host's trouble: no message is touched; push leaves
  *	up <facts>                 a session is ready for messages
  *	learned <text>             about the host, at most 200 octets: kept in the state file
  *	ticket <text>              at most 16000 octets: kept in memory (TLS resumption)
- *	slow <seconds>             the host throttles: nothing new for so long
+ *	slow <seconds>             the host throttles: nothing new for so long (JOB_SLOW_MAX)
  *	took <messages> <recipients>    accepted since the last such line (rate budgets)
  *	log <level> <text>         a line for the log: a(lert) w(arning) i(nfo) d(ebug)
  * Jobs without "ok" or "end" when push has left were not tried, unless the journal has
@@ -45,6 +47,10 @@
 enum {
 	JOB_PACKET_MAX = 65536,
 	JOB_FDS_MAX = 2,
+	JOB_MANY_MAX = 32, /* packets of one job_send_many() */
+	JOB_LEARNED_MAX = 200,
+	JOB_TICKET_MAX = 16000,
+	JOB_SLOW_MAX = 3600, /* seconds that a host can ask for */
 	JOB_FD_SOCKET = 3,
 	JOB_FD_CONF,
 	JOB_FD_JOURNAL,
@@ -54,10 +60,32 @@ enum {
 /* Sends one packet. 0, -EAGAIN (a non-blocking socket is full), -errno. The descriptors
  * stay the caller's. */
 int job_send(int sock, struct str text, const int *fds, size_t n);
+/* Several packets of a line and its descriptors, in one system call. How many went out, from
+ * the first on; -EAGAIN: none, the socket is full; -ETOOMANYREFS: none, too many descriptors
+ * are under way; -errno. The descriptors stay the caller's. */
+struct job_packet {
+	char text[64];
+	int fds[JOB_FDS_MAX];
+	unsigned n; /* descriptors */
+};
+int job_send_many(int sock, const struct job_packet *v, unsigned n);
 /* Receives one packet; text is reset first. Octets; 0: the other side is gone; -EAGAIN;
  * -errno. Descriptors go to fds (JOB_FDS_MAX; the rest -1), close-on-exec, owned by the
  * caller. */
 ssize_t job_recv(int sock, struct buf *text, int fds[static JOB_FDS_MAX]);
+
+/* Many packets received with one system call. */
+enum { JOB_BATCH = 16 };
+struct job_batch;
+struct job_got {
+	struct str text; /* borrowed from the batch, until it is used again */
+	int fds[JOB_FDS_MAX];
+};
+struct job_batch *job_batch_new(void);
+void job_batch_free(struct job_batch *b); /* NULL is fine */
+/* Receives what is there, at most n packets (1 to JOB_BATCH), never waits. How many, at least
+ * one; 0: the other side is gone; -EAGAIN; -errno. Descriptors as those of job_recv(). */
+int job_recv_batch(int sock, struct job_batch *b, struct job_got *ret, size_t n);
 
 /* A record taken apart; borrowed from the line. */
 struct job_record {

@@ -5,7 +5,7 @@
  * descriptors 3, 4 and 5. UID is who is at the other end (SO_PEERCRED), ADMIN 1 when he may
  * see everything. Logs nothing: what is worth a line, mailchuted does and logs.
  */
-#include "serve/fence_serve.h"
+#include "prog/fence.h"
 #include "serve/serve_run.h"
 #include "base/clock.h"
 #include "base/str.h"

@@ -142,9 +142,11 @@ struct str entry_route(const struct entry *e)
 
 int64_t entry_due(const struct entry *e)
 {
-	/* The first bucket is where the router puts what is to be tried at once. */
-	return e->item->place.due > 1 ? (int64_t)e->item->place.due * QUEUE_BUCKET_SECONDS
-	                              : 0;
+	uint32_t due = e->item->place.due;
+
+	/* The first bucket is where the router puts what is to be tried at once; the last
+	 * ones are of what waits for its host only. */
+	return due > 1 && due < QUEUE_PUT_OFF ? (int64_t)due * QUEUE_BUCKET_SECONDS : 0;
 }
 
 struct str entry_sender(const struct entry *e, struct buf *ret)

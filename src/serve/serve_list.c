@@ -137,6 +137,28 @@ static void print_down(const struct serve_view *v, struct str route, struct str 
 	out_end(v->out);
 }
 
+/* It is up, and nothing goes. */
+static void print_waits(const struct serve_view *v, struct str route, struct str rest)
+{
+	struct buf *b = &v->out->b;
+	struct str time = STR("");
+	uint64_t until;
+
+	str_cut(&rest, ' ', &time);
+	if (!str_u64(time, &until) || until > INT64_MAX)
+		return;
+	out_line(v->out);
+	buf_z(b, "route ");
+	text_safe(b, route, QUEUE_ROUTE_MAX);
+	buf_z(b, ": ");
+	text_safe(b, rest, NOTE_TEXT_MAX);
+	if ((int64_t)until > v->now) {
+		buf_z(b, "; more in ");
+		text_span(b, (int64_t)until - v->now);
+	}
+	out_end(v->out);
+}
+
 static void print_routes(const struct serve_view *v)
 {
 	_cleanup_buf_ struct buf state = BUF_INIT;
@@ -152,6 +174,8 @@ static void print_routes(const struct serve_view *v)
 			continue;
 		if (str_eq(verb, STR("down"))) {
 			print_down(v, route, line);
+		} else if (str_eq(verb, STR("waits"))) {
+			print_waits(v, route, line);
 		} else if (str_eq(verb, STR("fault"))) {
 			out_line(v->out);
 			buf_z(&v->out->b, "route ");

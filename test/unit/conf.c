@@ -53,15 +53,11 @@ static const struct {
 	{ "title no host", "smarthost \"a..b\" { }",
 	  "has no host, and its name is none" },
 
-	{ "later", H "stream = \"auto\" }", ":1: \"stream\" is not in this version" },
-	{ "later list", H "\nrate = { \"1/m\", \"2/h\" } }",
-	  ":2: \"rate\" is not in this version" },
-	{ "later in smarthost", H "hold = \"x\" }", "\"hold\" is not in this version" },
 	{ "aliases", "aliases = \"aliases\"\n", "is no whole path" },
 	{ "aliases missing", H "}\naliases = \"@/none\"\n", ":2: aliases: /" },
 	{ "aliases folder", H "}\naliases = \"@/\"\n", "is no regular file" },
-	{ "later section", "\nlisten \"127.0.0.1:25\" {\n allow = { \"::1\" }\n}\n",
-	  ":2: \"listen\" is not in this version" },
+	{ "later section", "\nalert {\n oldest = \"1h\"\n}\n",
+	  ":2: \"alert\" is not in this version" },
 	{ "override, mixed", H "}\nsender-override = { ann, \"no\" }",
 	  ":2: sender-override has \"no\" among users" },
 	{ "override, both", H "}\nsender-override = { yes, no }",
@@ -87,8 +83,6 @@ static const struct {
 	  "/bad-map:2: only one word" },
 	{ "keep-original", H "}\nmasquerade { keep-original = x }",
 	  "is neither yes nor no" },
-	{ "srv host", H "host = \"srv:example.org\" }", "is not in this version" },
-	{ "auth later", H "auth = \"xoauth2\" }", "is not in this version; use auto" },
 
 	{ "port 0", H "port = 0 }", "port \"0\" is no port; give" },
 	{ "port large", H "port = 65536 }", "is no port" },
@@ -340,6 +334,9 @@ static const char everything[] =
     "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\" }\n"
     " tls-name = \"mx.example.org\" tls-priority = \"NORMAL\"\n"
     " user = \"caf\xc3\xa9\" password-file = \"@/pw\" auth = login auth-insecure = yes\n"
+    " tls-certificate = \"@/ca\" tls-key = \"@/pw\" source-address = \"2001:db8::1\"\n"
+    " stream = off max-ambiguous = 7 connection-messages = 10 hold = yes\n"
+    " rate = { \"30/1m\", \"5K recipients/31d\" }\n"
     " lifetime = 1d retry = 30s retry-max = 2h timeouts { session = 20m }\n"
     " warn-after = { \"2d\", \"4h\" } give-up = 3d }\n"
     "queue { max-message-size = 1G max-messages = 5K max-bytes = 2G max-per-user = 7\n"
@@ -352,9 +349,67 @@ static const char everything[] =
     " rewrite = { recipient, resent-cc } }\n"
     "masquerade { match = \"*\" as = \"%u@example.org\" user = ann }\n"
     "smarthost corp { for = { \"corp.example\", \"*.corp.example\" }\n"
-    " from = { \"*@example.org\" } }\n"
+    " from = { \"*@example.org\" } user = ann password-command = \"cat /x | head -n 1\" "
+    "}\n"
+    "smarthost cloud { host = { \"srv:cloud.example\", \"MX:cloud.example\" }\n"
+    " for = \"cloud.example\" user = ann token-command = \"oauth 'ann'\" auth = xoauth2 "
+    "}\n"
+    "listen \"127.0.0.1:25\" { allow = { \"192.0.2.0/24\", \"2001:db8::/32\", \"::1\" }\n"
+    " tls = implicit tls-certificate = \"@/ca\" tls-key = \"@/pw\" users-file = "
+    "\"@/pw\"\n"
+    " auth-insecure = yes senders = { \"lan.example\", \"a@*\" } recipients = "
+    "\"*.example\"\n"
+    " sender = \"printer@example.org\" max-connections = 7 max-per-client = 3\n"
+    " max-message-size = 5M errors = 4 idle = 30s timeout = 20m }\n"
+    "listen \"unix:/run/mailchute/smtp\" { }\n"
     "bounce { notify = delay to = admin bounce-from = \"b@example.org\"\n"
     " template = \"@/words\" return = message }\n";
+
+/* Of everything. */
+static void new_keys(const struct conf *c)
+{
+	const struct smarthost *h = c->smarthost;
+	const struct listen *l = c->listen;
+
+	assert_true(str_iends(str_z(h->tls_certificate), STR("/ca")));
+	assert_true(str_iends(str_z(h->tls_key), STR("/pw")));
+	assert_string_equal(h->source_address, "2001:db8::1");
+	assert_true(!h->stream && h->hold);
+	assert_int_equal(h->max_ambiguous, 7);
+	assert_int_equal(h->connection_messages, 10);
+	assert_int_equal(h->rates, 2);
+	assert_true(h->rate[0].n == 30 && h->rate[0].seconds == 60 &&
+	            !h->rate[0].recipients);
+	assert_true(h->rate[1].n == 5000 && h->rate[1].seconds == 31 * 86400 &&
+	            h->rate[1].recipients);
+	assert_true(h[1].stream && !h[1].hold && h[1].rates == 0);
+	assert_int_equal(h[1].max_ambiguous, 500);
+	assert_string_equal(h[1].password_command, "cat /x | head -n 1");
+	assert_string_equal(h[2].token_command, "oauth 'ann'");
+	assert_string_equal(h[2].auth, "xoauth2");
+	assert_string_equal(h[2].host.v[0], "srv:cloud.example");
+	assert_string_equal(h[2].host.v[1], "mx:cloud.example");
+
+	assert_int_equal(c->listener_uid, 4294967294);
+	assert_int_equal(c->listens, 2);
+	assert_string_equal(l->at, "127.0.0.1:25");
+	assert_int_equal(l->line, 27);
+	assert_int_equal(l->allow.n, 3);
+	assert_string_equal(l->allow.v[1], "2001:db8::/32");
+	assert_int_equal(l->tls, LISTEN_TLS_IMPLICIT);
+	assert_true(l->tls_certificate[0] && l->tls_key[0] && l->users_file[0]);
+	assert_true(l->auth_insecure);
+	assert_string_equal(l->senders.v[1], "a@*");
+	assert_string_equal(l->recipients.v[0], "*.example");
+	assert_string_equal(l->sender, "printer@example.org");
+	assert_int_equal(l->max_connections, 7);
+	assert_int_equal(l->max_per_client, 3);
+	assert_int_equal(l->max_message_size, 5 << 20);
+	assert_int_equal(l->errors, 4);
+	assert_int_equal(l->idle, 30);
+	assert_int_equal(l->timeout, 1200);
+	assert_string_equal(l[1].at, "unix:/run/mailchute/smtp");
+}
 
 static void all_keys(void **state)
 {
@@ -386,12 +441,14 @@ static void all_keys(void **state)
 	assert_string_equal(c.smarthost[0].host.v[3], "[192.0.2.8]");
 	assert_int_equal(c.smarthost[0].line, 5);
 	assert_int_equal(c.smarthost[0].session_max, 1200);
+	assert_int_equal(c.listener_uid, -1);
+	c.listener_uid = 4294967294;
 	assert_int_equal(c.rule[0].rewrite,
 	                 MASQ_FROM | MASQ_REPLY_TO | MASQ_TO | MASQ_CC);
 	assert_string_equal(c.rule[0].user.v[0], "www-data");
-	assert_int_equal(c.rule[2].line, 19);
+	assert_int_equal(c.rule[2].line, 22);
 	assert_int_equal(c.max_message_size, 1 << 30);
-	assert_int_equal(c.smarthost[1].line, 20);
+	assert_int_equal(c.smarthost[1].line, 23);
 
 	/* Packed, unpacked and packed again it is the same; cut or longer it is refused. */
 	conf_pack(&c, &one);
@@ -420,7 +477,7 @@ static void all_keys(void **state)
 		assert_string_equal(groups.v[1], "adm");
 		strv_free(&groups);
 	}
-	assert_string_equal(again.smarthost[0].tls_key, "");
+	new_keys(&again);
 	assert_int_equal(again.smarthost[0].warn_after.n, 2);
 	assert_int_equal(again.smarthost[0].warn_after.v[0], 14400);
 	assert_int_equal(again.smarthost[0].warn_after.v[1], 172800);

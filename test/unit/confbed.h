@@ -52,6 +52,8 @@ static int setup(void **state)
 	put("open", STR("secret\n"), 0644);
 	put("empty", STR(""), 0600);
 	put("ca", STR("-----BEGIN CERTIFICATE-----\n"), 0644);
+	put("pem", STR("-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n"),
+	    0600);
 	put("words", STR("[failed]\nIt did not work.\n"), 0644);
 	put("map", STR("ann@box.example a@example.org\n"), 0644);
 	put("bad-map", STR("# x\nann@box.example\n"), 0644);
@@ -61,9 +63,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const names[] = { "pw",    "open",      "empty",  "ca",
-		                             "words", "bad-words", "conf",   "big",
-		                             "link",  "map",       "bad-map" };
+	static const char *const names[] = { "pw",    "open",      "empty",   "ca",
+		                             "words", "bad-words", "conf",    "big",
+		                             "link",  "map",       "bad-map", "pem" };
 	_cleanup_buf_ struct buf path = BUF_INIT;
 
 	(void)state;
