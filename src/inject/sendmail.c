@@ -162,6 +162,32 @@ static int ask_without_sigpipe(enum sm_mode mode, const char *spool, struct buf 
 	return mode == SM_FLUSH ? flush(spool, why) : list(spool, why);
 }
 
+/* ---- -bs ---- */
+
+/* Becomes mailchute-smtpd, which has what a session takes, and its fence; only comes back when
+ * that fails. It is looked for where we are, too: that is LIBEXEC for whoever came by the
+ * links in sbin, and the folder of a build for tests. */
+static int become_smtpd(const char *spool, struct buf *why)
+{
+	static const char name[] = "/mailchute-smtpd", self[] = "/proc/self/exe";
+	char here[PATH_MAX + sizeof(name)], installed[] = LIBEXEC_PATH "/mailchute-smtpd";
+	char bs[] = "-bs", s[] = "-s";
+	_cleanup_buf_ struct buf path = BUF_INIT;
+	ssize_t n = readlink(self, here, PATH_MAX - 1);
+	int e;
+
+	while (n > 0 && here[n - 1] != '/')
+		n--;
+	buf_z(&path, spool);
+	if (n > 0) {
+		memcpy(here + n - 1, name, sizeof(name));
+		execv(here, (char *[]){ here, bs, s, path.p, NULL });
+	}
+	execv(installed, (char *[]){ installed, bs, s, path.p, NULL });
+	e = -errno;
+	return sm_fail(why, EX_UNAVAILABLE, "-bs: cannot start ", installed, e);
+}
+
 /* ---- the program ---- */
 
 static int send_message(struct sm_args *args, const char *spool, struct buf *why)
@@ -193,6 +219,7 @@ static int run(struct sm_args *args, struct buf *why)
 	case SM_FLUSH:
 	case SM_LIST:
 	case SM_SEND:
+	case SM_SMTP:
 		break;
 	}
 	e = find_spool(&spool, why);
@@ -200,6 +227,8 @@ static int run(struct sm_args *args, struct buf *why)
 		return e;
 	if (args->mode == SM_SEND)
 		return send_message(args, spool, why);
+	if (args->mode == SM_SMTP)
+		return become_smtpd(spool, why);
 	return ask_without_sigpipe(args->mode, spool, why);
 }
 

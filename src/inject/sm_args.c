@@ -209,7 +209,7 @@ static const struct mode {
 	{ 'i', SM_ALIASES, NULL },
 	{ 'v', SM_VERIFY, NULL },
 	{ 'p', SM_LIST, NULL },
-	{ 's', SM_UNAVAILABLE, "SMTP on standard input (-bs) is not in this version" },
+	{ 's', SM_SMTP, NULL },
 	{ 'S', SM_UNAVAILABLE, "batch SMTP (-bS) is not in this version" },
 	{ 'a', SM_UNAVAILABLE, "-ba is not in this version" },
 	{ 'd', SM_UNAVAILABLE, "-bd: the daemon is mailchuted(8)" },

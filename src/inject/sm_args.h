@@ -14,6 +14,7 @@ enum sm_mode {
 	SM_VERIFY,      /* -bv */
 	SM_FLUSH,       /* -q..., -Q..., runq */
 	SM_LIST,        /* -bp, mailq; also with -q */
+	SM_SMTP,        /* -bs: mailchute-smtpd does it */
 	SM_UNAVAILABLE, /* unavailable says what */
 };
 

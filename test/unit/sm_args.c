@@ -9,11 +9,13 @@ enum { WORDS_MAX = 16 };
 /* Everything that was understood, in one line. */
 static void show(struct buf *b, const struct sm_args *a)
 {
-	static const char *const mode[] = {
-		[SM_SEND] = "send",     [SM_ALIASES] = "aliases",
-		[SM_VERIFY] = "verify", [SM_FLUSH] = "flush",
-		[SM_LIST] = "list",     [SM_UNAVAILABLE] = "unavailable"
-	};
+	static const char *const mode[] = { [SM_SEND] = "send",
+		                            [SM_ALIASES] = "aliases",
+		                            [SM_VERIFY] = "verify",
+		                            [SM_FLUSH] = "flush",
+		                            [SM_LIST] = "list",
+		                            [SM_SMTP] = "smtp",
+		                            [SM_UNAVAILABLE] = "unavailable" };
 
 	buf_z(b, mode[a->mode]);
 	if (a->mode != SM_SEND)
@@ -163,8 +165,8 @@ static void test_modes(void **state)
 		{ "-b p", { S, "-b", "p" }, "list" },
 		{ "-bp -q", { S, "-bp", "-q" }, "list" },
 		{ "-qRx -bp -v", { S, "-qRx", "-bp", "-v" }, "list" },
-		{ "-bs", { S, "-bs" }, "unavailable" },
-		{ "-bs of pine", { S, "-bs", "-odb", "-oem" }, "unavailable" },
+		{ "-bs", { S, "-bs" }, "smtp" },
+		{ "-bs of pine", { S, "-bs", "-odb", "-oem" }, "smtp" },
 		{ "-bS", { S, "-bS" }, "unavailable" },
 		{ "-bt", { S, "-bt" }, "unavailable" },
 		{ "-bd -q", { S, "-bd", "-q15m" }, "unavailable" },

@@ -1,0 +1,125 @@
+/* Logins against a users-file, and the helper that may read it. */
+#include "sessionbed.h"
+#include "listen/users.h"
+#include <crypt.h>
+
+#define SHA "$5$saltsalt$"
+
+static void test_match(void **state)
+{
+	_cleanup_buf_ struct buf file = BUF_INIT;
+	static const struct {
+		const char *name, *user, *password;
+		bool want;
+	} rows[] = {
+		{ "right", "ann", "secret", true },
+		{ "right with more fields", "bob", "other", true },
+		{ "wrong", "ann", "Secret", false },
+		{ "another one's", "ann", "other", false },
+		{ "longer", "ann", "secret1", false },
+		{ "nothing", "ann", "", false },
+		{ "nobody", "joe", "secret", false },
+		{ "no name", "", "secret", false },
+		{ "a comment's", "#ann", "secret", false },
+		{ "locked", "locked", "*", false },
+		{ "locked, the hash", "locked", "!", false },
+		{ "no hash", "empty", "", false },
+		{ "a hash that is a password", "plain", "plain", false },
+		{ "the first line counts", "ann", "second", false },
+		{ "a name with the hash", "ann:" SHA, "secret", false },
+		{ "blanks around", "carl", "third", true },
+	};
+
+	(void)state;
+	buf_fmt(&file, "# people\n\n#ann:%s\n", crypt("secret", SHA));
+	buf_fmt(&file, "ann:%s\n", crypt("secret", SHA));
+	buf_fmt(&file, "bob:%s:more:of it\nlocked:*\nempty:\nnothing\nplain:plain\n",
+	        crypt("other", SHA));
+	buf_fmt(&file, "  carl:%s \r\nann:", crypt("third", SHA));
+	buf_fmt(&file, "%s", crypt("second", SHA));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (users_match(buf_view(&file), str_z(rows[i].user),
+		                str_z(rows[i].password)) != rows[i].want)
+			fail_msg("%s", rows[i].name);
+	assert_false(users_match(STR(""), STR("ann"), STR("secret")));
+	assert_false(users_match(STR("ann:\n"), STR("ann"), STR("")));
+}
+
+static void test_open(void **state)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT;
+	int fd;
+
+	(void)state;
+	put("users", STR("a:b\n"), 0640);
+	fd = users_open("users", &why);
+	assert_true(fd >= 0);
+	close(fd);
+	put("users", STR("a:b\n"), 0644);
+	assert_int_equal(users_open("users", &why), -EPERM);
+	assert_non_null(strstr(why.p, "can be read by everyone; chmod 640 users"));
+	assert_int_equal(users_open("none", &why), -ENOENT);
+	assert_int_equal(users_open("in", &why), -EINVAL);
+}
+
+/* A helper in a child. */
+static pid_t start(int *ret_fd, int file, unsigned attempts)
+{
+	int pair[2];
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(pair[0]);
+		users_serve(pair[1], file, attempts, 0);
+		_exit(0);
+	}
+	close(pair[1]);
+	*ret_fd = pair[0];
+	return pid;
+}
+
+static void test_helper(void **state)
+{
+	_cleanup_buf_ struct buf file = BUF_INIT, why = BUF_INIT;
+	int fd, from, status;
+	char answer;
+	pid_t pid;
+
+	(void)state;
+	buf_fmt(&file, "ann:%s\n", crypt("secret", SHA));
+	put("users", buf_view(&file), 0600);
+	from = users_open("users", &why);
+	pid = start(&fd, from, 3);
+	assert_int_equal(users_ask(fd, STR("ann"), STR("secret")), 0);
+	assert_int_equal(users_ask(fd, STR("ann"), STR("x")), 535);
+	assert_int_equal(users_ask(fd, STR("ann"), STR("secret")), 0);
+	/* No NUL in it: what nobody of us asks. */
+	assert_int_equal(send(fd, "ann", 3, 0), 3);
+	assert_int_equal(recv(fd, &answer, 1, 0), 1);
+	assert_int_equal(answer, '1');
+	assert_int_equal(users_ask(fd, STR("joe"), STR("secret")), 535);
+	/* It has been asked enough, whoever asks. */
+	assert_int_equal(users_ask(fd, STR("ann"), STR("secret")), 454);
+	assert_true(waitpid(pid, &status, 0) == pid && status == 0);
+	close(fd);
+	/* Nothing to read: nothing is known. It ends with its other end. */
+	pid = start(&fd, -1, 3);
+	assert_int_equal(users_ask(fd, STR("ann"), STR("secret")), 454);
+	close(fd);
+	assert_true(waitpid(pid, &status, 0) == pid && status == 0);
+	close(from);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_match),
+		cmocka_unit_test_setup_teardown(test_open, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(test_helper, bed_setup, bed_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
