@@ -9,6 +9,8 @@ mandir = $(prefix)/share/man
 spooldir = /var/spool/mailchute
 rundir = /run/mailchute
 MAILCHUTE_USER = mailchute
+# Who mailchute-smtpd runs as.
+MAILCHUTE_IN_USER = mailchute-in
 
 # SAN=1 builds everything with AddressSanitizer and UBSan in a folder of its own.
 SAN =
@@ -26,6 +28,7 @@ CLOCK_TEST =
 CPPFLAGS = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -DMAILCHUTE_VERSION='"$(VERSION)"' \
 	-DCONF_PATH='"$(sysconfdir)/mailchute/mailchute.conf"' -DSPOOL_PATH='"$(spooldir)"' \
 	-DLIBEXEC_PATH='"$(libexecdir)"' -DMAILCHUTE_USER='"$(MAILCHUTE_USER)"' \
+	-DMAILCHUTE_IN_USER='"$(MAILCHUTE_IN_USER)"' \
 	-DSOCKET_PATH='"$(rundir)/socket"' \
 	$(if $(CLOCK_TEST),-DCLOCK_TEST='"$(CLOCK_TEST)"')
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
@@ -55,23 +58,27 @@ d = $(wildcard src/$(1)/*.c)
 # What each program is made of; --gc-sections drops what it does not use. A folder may hold
 # two programs: then one main is left out.
 MAINS = src/inject/sendmail.c src/daemon/mailchuted.c src/push/push.c src/push/route.c \
-	src/serve/serve.c src/prog/look.c src/admin/mailchute.c
+	src/serve/serve.c src/prog/look.c src/admin/mailchute.c src/listen/smtpd.c
 sendmail_SRC = $(call d,inject) src/base/str.c src/base/io.c src/base/clock.c src/mail/addr.c \
-	src/mail/head.c src/mail/envelope.c src/spool/id.c src/spool/drop.c src/spool/door.c
+	src/mail/addr_envelope.c src/mail/head.c src/mail/envelope.c src/spool/id.c src/spool/drop.c src/spool/door.c
 mailchuted_SRC = $(call d,daemon) $(PROG) $(BASE) $(MAIL) $(SPOOL) $(filter-out %/conf_load.c,$(CONF))
 look_SRC = src/prog/look.c $(BASE) $(MAIL) $(CONF)
 push_SRC = $(filter-out %/route.c,$(call d,push)) $(PROG) $(BASE) $(MAIL) $(SMTP) $(CONF) src/spool/id.c
-route_SRC = $(addprefix src/push/,route.c aliases.c maps.c message.c record.c fence.c) src/prog/job.c $(BASE) $(MAIL) \
+route_SRC = $(addprefix src/push/,route.c aliases.c maps.c message.c record.c) src/prog/job.c src/prog/fence.c $(BASE) $(MAIL) \
 	$(filter-out %/conf_load.c,$(CONF)) src/spool/id.c
 serve_SRC = $(call d,serve) $(PROG) $(BASE) $(MAIL) $(SPOOL)
-mailchute_SRC = $(call d,admin) $(addprefix src/daemon/,desk.c guest.c submission.c verbs.c apply.c) \
+mailchute_SRC = $(call d,admin) $(addprefix src/daemon/,desk.c guest.c submission.c verbs.c apply.c jobs.c) \
 	$(filter-out %/sendmail.c,$(call d,inject)) \
-	$(addprefix src/push/,aliases.c explain.c explain_text.c fence.c maps.c mending.c message.c) \
+	$(addprefix src/push/,aliases.c explain.c explain_text.c maps.c mending.c message.c) \
 	$(PROG) $(BASE) $(MAIL) $(SPOOL) $(CONF)
 
+smtpd_SRC = $(call d,listen) $(addprefix src/inject/,sm_args.c sm_sink.c sm_socket.c) src/prog/fence.c src/prog/child.c src/prog/who.c \
+	$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(filter-out %/conf_load.c,$(CONF))
+
 GNUTLS_LIBS = -lgnutls
+CRYPT_LIBS = -lcrypt
 CONFUSE_LIBS = -lconfuse
-PROGRAMS = sendmail mailchuted mailchute-push mailchute-route mailchute-serve mailchute-look mailchute
+PROGRAMS = sendmail mailchuted mailchute-push mailchute-route mailchute-serve mailchute-look mailchute-smtpd mailchute
 
 all: $(addprefix $(B)/,$(PROGRAMS))
 
@@ -118,9 +125,13 @@ $(B)/mailchute: $(call obj,$(mailchute_SRC))
 	$(call say,LD)
 	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
 
+$(B)/mailchute-smtpd: $(call obj,$(smtpd_SRC))
+	$(call say,LD)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(GNUTLS_LIBS) $(CRYPT_LIBS)
+
 # Objects know paths and flags: when those change, they are made anew.
 FLAGS = $(CC) $(MUSL_CC) $(CLOCK_TEST) $(CFLAGS) $(LDFLAGS) $(SAN) $(VERSION) $(libexecdir) $(sysconfdir) $(spooldir) \
-	$(rundir) $(MAILCHUTE_USER)
+	$(rundir) $(MAILCHUTE_USER) $(MAILCHUTE_IN_USER)
 $(B)/.flags: FORCE
 	@mkdir -p $(B)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
@@ -144,21 +155,21 @@ $(B)/unit/%: test/unit/%.c $(B)/lib.a
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP $(PIE_LINK) $(LINK_FLAGS) -o $@ $< $(B)/lib.a \
-		-lcmocka $(GNUTLS_LIBS) $(CONFUSE_LIBS)
+		-lcmocka $(GNUTLS_LIBS) $(CONFUSE_LIBS) $(CRYPT_LIBS)
 
 # Fuzz targets without a fuzzer: their corpus, and mutations of it.
 FUZZ = $(patsubst test/fuzz/%.c,$(B)/fuzz/%,$(filter-out %/replay.c,$(wildcard test/fuzz/*.c)))
 $(B)/fuzz/%: test/fuzz/%.c test/fuzz/replay.c $(B)/lib.a
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(GNUTLS_LIBS) $(CONFUSE_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(GNUTLS_LIBS) $(CONFUSE_LIBS) $(CRYPT_LIBS)
 
 # Measuring programs in C.
 $(B)/bench/%: test/bench/%.c $(B)/lib.a
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP $(PIE_LINK) $(LINK_FLAGS) -o $@ $< $(B)/lib.a \
-		$(GNUTLS_LIBS) $(CONFUSE_LIBS)
+		$(GNUTLS_LIBS) $(CONFUSE_LIBS) $(CRYPT_LIBS)
 
 tests: all $(B)/sendmail-glibc $(UNIT) $(FUZZ)
 
@@ -177,6 +188,10 @@ ROOT =
 test-installed:
 	test/installed $(ROOT)
 
+# What Debian's cron gives to sendmail is still what test/data/cron has; as root, 70 seconds.
+test-cron:
+	test/cron
+
 # Fuzz targets (clang, libFuzzer): test/fuzz/NAME.c; FUZZ_SECONDS each.
 FUZZ_SECONDS = 60
 fuzz:
@@ -192,7 +207,7 @@ $(B)/million: test/million/million.c $(B)/lib.a
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(PIE) -MMD -MP $(PIE_LINK) $(LINK_FLAGS) -o $@ $< $(B)/lib.a \
-		$(GNUTLS_LIBS) $(CONFUSE_LIBS)
+		$(GNUTLS_LIBS) $(CONFUSE_LIBS) $(CRYPT_LIBS)
 
 # Side by side with nullmailer; on a quiet machine, as root.
 BENCH_ROUNDS = 5
@@ -208,17 +223,38 @@ TROUBLE_SECONDS = 600
 trouble: all
 	@B=$(B) test/bench/trouble $(TROUBLE_SECONDS)
 
+# The listener side by side with OpenSMTPD, sendmail, Exim and Postfix; root.
+LISTEN_MESSAGES = 300
+bench-listen: all $(B)/bench/blast
+	@B=$(B) test/bench/listen $(BENCH_ROUNDS) $(LISTEN_MESSAGES)
+
+# 2,000 slow connections for SLOW_SECONDS, and a printer beside them.
+SLOW_SECONDS = 60
+slow: all
+	@B=$(B) SLOW_CONNECTIONS=2000 SLOW_SECONDS=$(SLOW_SECONDS) test/e2e/t_slow
+
+# All short strings over CR LF . x NUL SP as bodies through the listener; SMUGGLE_STEP: each
+# so many-th.
+SMUGGLE_STEP = 1
+smuggle: all
+	@B=$(B) test/e2e/t_smuggle all $(SMUGGLE_STEP)
+
+# A session with a hostile client, FUZZ_RUNS times.
+FUZZ_RUNS = 10000000
+fuzz-session:
+	FUZZ_RUNS=$(FUZZ_RUNS) FUZZ_MAX=400 test/fuzz/run 0 server
+
 deps:
 	test/deps
 
 install: all
 	prefix=$(prefix) sbindir=$(sbindir) bindir=$(bindir) libexecdir=$(libexecdir) \
 	sysconfdir=$(sysconfdir) mandir=$(mandir) spooldir=$(spooldir) user=$(MAILCHUTE_USER) \
-	B=$(B) etc/install "$(DESTDIR)"
+	in_user=$(MAILCHUTE_IN_USER) B=$(B) etc/install "$(DESTDIR)"
 uninstall:
 	prefix=$(prefix) sbindir=$(sbindir) bindir=$(bindir) libexecdir=$(libexecdir) \
 	sysconfdir=$(sysconfdir) mandir=$(mandir) spooldir=$(spooldir) user=$(MAILCHUTE_USER) \
-	B=$(B) etc/uninstall "$(DESTDIR)"
+	in_user=$(MAILCHUTE_IN_USER) B=$(B) etc/uninstall "$(DESTDIR)"
 
 format:
 	clang-format -i $$(git ls-files 'src/*.[ch]' 'test/*.[ch]')
@@ -231,5 +267,5 @@ clean:
 	rm -rf build build-san build-fuzz build-million
 
 FORCE:
-.PHONY: FORCE all tests test check test-installed demo fuzz bench million trouble deps install uninstall format format-check tidy clean
+.PHONY: FORCE all tests test check test-installed test-cron demo fuzz fuzz-session bench bench-listen slow smuggle million trouble deps install uninstall format format-check tidy clean
 .DELETE_ON_ERROR:

@@ -2,10 +2,13 @@
 #include "base/io.h"
 #include "conf/conf.h"
 #include "inject/sm_socket.h"
+#include "prog/child.h"
 #include "spool/id.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -43,6 +46,74 @@ static void wrong(struct check *c, const char *fmt, ...)
 	buf_c(&c->out, '\n');
 }
 
+/* ---- What mailchute-smtpd needs ---- */
+
+enum { LOOK_MS = 10000 };
+
+struct as_user {
+	const struct passwd *pw;
+	const char *path;
+};
+
+/* In a child: can that user open it? */
+static int open_as(void *arg, struct buf *out)
+{
+	const struct as_user *a = arg;
+
+	(void)out;
+	if (setgroups(0, NULL) < 0 ||
+	    setresgid(a->pw->pw_gid, a->pw->pw_gid, a->pw->pw_gid) < 0 ||
+	    setresuid(a->pw->pw_uid, a->pw->pw_uid, a->pw->pw_uid) < 0)
+		return -errno;
+	return open(a->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) < 0 ? -errno
+	                                                                       : 0;
+}
+
+/* A file of a section; true: there is nothing to be said about it. */
+static bool check_listen_file(struct check *c, const struct listen *l, const char *key,
+                              const char *path, const struct passwd *pw)
+{
+	struct as_user a = { pw, path };
+	_cleanup_buf_ struct buf none = BUF_INIT;
+	int e = path[0] ? child_run(open_as, &a, LOOK_MS, 1, &none) : 0;
+
+	if (e < 0)
+		wrong(c, "listen \"%s\": %s %s: user %s: %s; let that user read it",
+		      l->at, key, path, MAILCHUTE_IN_USER, strerror(-e));
+	return e == 0;
+}
+
+static void check_listen(struct check *c, const struct conf *conf)
+{
+	const struct passwd *pw;
+
+	if (conf->listens == 0)
+		return;
+	pw = getpwnam(MAILCHUTE_IN_USER);
+	if (!pw) {
+		wrong(c,
+		      "there are listen sections, but no user %s: useradd --system "
+		      "--home-dir %s --shell /usr/sbin/nologin %s",
+		      MAILCHUTE_IN_USER, SPOOL_PATH, MAILCHUTE_IN_USER);
+		return;
+	}
+	if (geteuid() != 0) {
+		good(c,
+		     "(as this user it cannot be seen whether user %s can read the "
+		     "files of the listen sections)",
+		     MAILCHUTE_IN_USER);
+		return;
+	}
+	for (size_t i = 0; i < conf->listens; i++) {
+		const struct listen *l = &conf->listen[i];
+
+		if (check_listen_file(c, l, "tls-certificate", l->tls_certificate, pw) &
+		    check_listen_file(c, l, "tls-key", l->tls_key, pw) &
+		    check_listen_file(c, l, "users-file", l->users_file, pw))
+			good(c, "listen \"%s\"", l->at);
+	}
+}
+
 static void check_conf(struct check *c)
 {
 	_cleanup_buf_ struct buf err = BUF_INIT;
@@ -69,6 +140,7 @@ static void check_conf(struct check *c)
 		      "this machine has no full name: set hostname = \"box.example.org\" "
 		      "in %s",
 		      c->conf_path);
+	check_listen(c, &conf);
 	conf_free(&conf);
 }
 

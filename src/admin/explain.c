@@ -6,7 +6,7 @@
 #include "prog/who.h"
 #include "push/aliases.h"
 #include "push/explain.h"
-#include "push/fence.h"
+#include "prog/fence.h"
 #include "push/maps.h"
 #include "spool/list.h"
 #include <errno.h>

@@ -1,6 +1,7 @@
 #include "daemon/apply.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "daemon/deal.h"
 #include "spool/journal.h"
 #include "spool/notefile.h"
 #include <errno.h>
@@ -8,13 +9,6 @@
 #include <unistd.h>
 
 enum { JOB_LINES_MAX = 16 << 20 };
-
-void job_clear(struct job *j)
-{
-	buf_free(&j->lines);
-	cleanup_fd(&j->dsn);
-	*j = (struct job){ .dsn = -1 };
-}
 
 bool job_take(struct job *j, const struct job_record *rec, int *fd)
 {
@@ -114,7 +108,7 @@ static int job_note(struct job *j, struct spool *s, int64_t now)
 bool job_apply(struct job *j, struct queue *q, struct spool *s,
                const struct job_record *rec, int64_t now)
 {
-	struct str rest = rec->rest, what = STR("done");
+	struct str rest = rec->rest, what = STR("done"), time = STR("");
 	uint64_t due;
 	int e;
 
@@ -137,8 +131,12 @@ bool job_apply(struct job *j, struct queue *q, struct spool *s,
 	e = j->no_parts ? -EIO : job_note(j, s, now);
 	if (e < 0)
 		return failed(j, "note", e);
-	if (str_eq(what, STR("later")) && rest.p && str_u64(rest, &due)) {
-		e = queue_defer(q, &j->place, (int64_t)due);
+	if (str_eq(what, STR("later")) && str_cut(&rest, ' ', &time) &&
+	    str_u64(time, &due)) {
+		/* When the host is back, this goes at once. */
+		j->put_off = rest.p && str_eq(rest, STR("host"));
+		e = queue_defer(q, &j->place,
+		                j->put_off ? deal_put_off_due(now) : (int64_t)due);
 		return e < 0 ? failed(j, "defer", e) : true;
 	}
 	if (str_eq(what, STR("route")) && j->target) {
@@ -164,28 +162,20 @@ struct replay {
 	struct spool *s;
 	struct queue q;
 	int64_t now;
-	struct job job[ROUTE_JOBS_MAX]; /* those with an "s" and no end yet */
+	struct jobs jobs; /* those with an "s" and no end yet */
 	bool no_room;
 };
 
 static struct job *replay_job(struct replay *r, const struct job_record *rec)
 {
-	struct job *free_one = NULL;
+	struct job *j = jobs_find(&r->jobs, &rec->id);
 
-	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
-		struct job *j = &r->job[i];
-
-		if (j->used && j->place.due == rec->due &&
-		    id_cmp(&j->place.id, &rec->id) == 0)
-			return j;
-		if (!j->used)
-			free_one = j;
+	/* Again, at a later time: of the earlier one nothing came. */
+	if (j && j->place.due != rec->due) {
+		jobs_drop(&r->jobs, j);
+		j = NULL;
 	}
-	if (free_one)
-		*free_one = (struct job){ .used = true,
-			                  .place = { rec->id, rec->due },
-			                  .dsn = -1 };
-	return free_one;
+	return j ? j : jobs_add(&r->jobs, &(struct place){ rec->id, rec->due });
 }
 
 static bool still_there(struct replay *r, struct job *j)
@@ -255,7 +245,7 @@ static void replay_line(void *arg, struct str line)
 	}
 out:
 	r->no_room |= j->no_room;
-	job_clear(j);
+	jobs_drop(&r->jobs, j);
 }
 
 /* The journal's first line says which route's folders its <due> belong to. */
@@ -272,8 +262,6 @@ bool journal_apply(struct spool *s, const struct id *run, int64_t now)
 	struct replay r = { .s = s, .now = now };
 	int e = replay_open(&r, s, run);
 
-	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
-		r.job[i].dsn = -1;
 	if (e == -ENODATA)
 		return true; /* its first line was cut: push never had it */
 	if (e == 0)
@@ -283,14 +271,11 @@ bool journal_apply(struct spool *s, const struct id *run, int64_t now)
 		         strerror(-e));
 	if (!r.q.s)
 		return true;
-	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
-		struct job *j = &r.job[i];
-
-		if (j->used && still_there(&r, j))
+	for (struct job *j = jobs_next(&r.jobs, NULL); j; j = jobs_next(&r.jobs, j))
+		if (still_there(&r, j))
 			possible_duplicate(j, "the last octets were going out when push "
 			                      "ended");
-		job_clear(j);
-	}
+	jobs_free(&r.jobs);
 	queue_sync(&r.q);
 	queue_close(&r.q);
 	return !r.no_room;

@@ -9,8 +9,6 @@
 
 #include "daemon/sched.h"
 
-/* Frees what a job holds and marks it unused. */
-void job_clear(struct job *j);
 /* Collects one record of a job; *fd: a descriptor that came with it, taken over (and set
  * to -1) by "dsn". True when the record ends the try: apply it. */
 bool job_take(struct job *j, const struct job_record *rec, int *fd);

@@ -34,8 +34,15 @@ void boot_harden(void)
 {
 	const struct rlimit none = { 0, 0 };
 
+	/* For conf_open_secret(). */
+	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+	char *kept = credentials ? strdup(credentials) : NULL;
+
 	umask(077);
 	clearenv();
+	if (kept)
+		setenv("CREDENTIALS_DIRECTORY", kept, 1);
+	free(kept);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	setrlimit(RLIMIT_CORE, &none);
@@ -52,6 +59,22 @@ void boot_fds(void)
 		close(fd);
 	if (fd < 0)
 		exit(EX_OSERR);
+}
+
+unsigned boot_files(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return BOOT_FILES_MIN;
+	if (l.rlim_cur < l.rlim_max && l.rlim_cur < BOOT_FILES_MAX) {
+		l.rlim_cur = l.rlim_max < BOOT_FILES_MAX ? l.rlim_max : BOOT_FILES_MAX;
+		setrlimit(RLIMIT_NOFILE, &l);
+		getrlimit(RLIMIT_NOFILE, &l);
+	}
+	if (l.rlim_cur > BOOT_FILES_MAX)
+		return BOOT_FILES_MAX;
+	return l.rlim_cur > BOOT_FILES_MIN ? (unsigned)l.rlim_cur : BOOT_FILES_MIN;
 }
 
 static sigset_t signals_set(void)

@@ -8,6 +8,11 @@
 
 /* Opens descriptors 0 to 2 that are closed; nothing of ours gets their numbers. */
 void boot_fds(void);
+/* Raises the number of descriptors that may be open, for us and our children, to what the
+ * system allows, and not more than is of use: some programs that a configuration starts close
+ * them all one by one. Returns that number, at least BOOT_FILES_MIN. */
+enum { BOOT_FILES_MIN = 192, BOOT_FILES_MAX = 16384 };
+unsigned boot_files(void);
 /* First of all: a SIGHUP that comes too early must not end us. */
 void boot_signals_block(void);
 /* A signalfd for SIGHUP, SIGTERM and SIGINT; SIGPIPE and SIGXFSZ are ignored from now on.

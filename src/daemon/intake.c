@@ -22,6 +22,7 @@ enum {
 	CENSUS_MAX = 1 << 20,     /* octets that the counting child may say */
 	DOOR_SHUT = 600,          /* seconds that a shut door stays so without us */
 	DOOR_RENEW = 300,
+	CLIENT_AHEAD = 2048, /* octets of a queue file up to its line C, and that */
 	DISK_PART = 16, /* the floor is at most this part of a small disk */
 	INODES = 1024,
 	INODES_PART = 64,
@@ -268,12 +269,36 @@ void intake_door(struct intake *in, int64_t now)
 
 /* ---- Adoption ---- */
 
+/* Whose mail it is that mailchute-smtpd took: its line C, just behind the drop's first. */
+static void log_client(const struct intake *in, const struct adopted *a, struct buf *line)
+{
+	static const char mark[] = "\nmailchute-drop 1\nC";
+	char head[CLIENT_AHEAD];
+	_cleanup_fd_ int fd = -1;
+	const char *at;
+	struct str rest, client;
+	ssize_t n;
+
+	if (in->conf->listener_uid < 0 || a->uid != (uint64_t)in->conf->listener_uid)
+		return;
+	fd = openat(in->spool->new, a->id.c, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	n = fd < 0 ? -1 : io_read(fd, head, sizeof(head));
+	at = n < 0 ? NULL : memmem(head, (size_t)n, mark, sizeof(mark) - 1);
+	if (!at)
+		return;
+	rest = str_from((struct str){ head, (size_t)n },
+	                (size_t)(at - head) + sizeof(mark) - 1);
+	if (str_chr(rest, '\n') >= 0 && str_cut(&rest, '\n', &client))
+		log_value(line, "client", client);
+}
+
 static void adopted(void *arg, const struct adopted *a)
 {
 	struct intake *in = arg;
 	_cleanup_buf_ struct buf line = BUF_INIT;
 
 	log_value(&line, "login", a->login);
+	log_client(in, a, &line);
 	log_line(LOG_LEVEL_INFO, "adopted id=%s uid=%u%s size=%lld drop=%s", a->id.c,
 	         (unsigned)a->uid, line.n ? line.p : "", (long long)a->size,
 	         a->drop.c[0] ? a->drop.c : "-");

@@ -32,8 +32,10 @@ enum {
 	LOCK_WAIT_MS = 60000,
 	LEAVE_WAIT_MS = 30000,
 	CONF_TIMEOUT_MS = 20000,
+	STATE_EVERY_MS = 1000,
 	SWEEP_NOTES_MS = 1000, /* between two pieces of the notes' sweep */
 	FIXED_POLLS = 4,
+	FILES_OURS = 128, /* descriptors that a process needs besides jobs' */
 };
 
 struct daemon {
@@ -51,11 +53,15 @@ struct daemon {
 	int64_t rescan;  /* real seconds */
 	int64_t due_at;  /* what the timer was armed for, and when: real seconds */
 	int64_t armed_at;
+	int64_t armed_for;   /* 0: it has rung, or was cancelled */
 	int64_t leave_until; /* monotonic ms, 0: not leaving */
 	int64_t sweep_at; /* monotonic ms: the next piece of the notes' sweep; -1: none */
 	long sweep;       /* up to here the notes were looked at */
 	unsigned long flush_from; /* messages done with when the flush began */
 	struct buf state;         /* as last written */
+	int64_t state_at; /* monotonic ms: not before; 0: nothing is to be written */
+	int64_t state_next;
+	int64_t watch_at; /* monotonic ms: routes_watch() is due; -1: not */
 };
 
 /* Configuration */
@@ -129,6 +135,15 @@ static void on_news(void *arg)
 {
 	struct daemon *d = arg;
 
+	routes_news(&d->routes);
+}
+
+/* What somebody does with one message: then the dial-up line is wanted, too. */
+static void on_verb_news(void *arg)
+{
+	struct daemon *d = arg;
+
+	routes_asked(&d->routes, clock_real());
 	routes_news(&d->routes);
 }
 
@@ -251,14 +266,22 @@ static void on_signal(struct daemon *d, int64_t now)
 	}
 }
 
-static void state_save(struct daemon *d)
+/* At once, but not again and again: budgets change with every message. */
+static void state_save(struct daemon *d, bool at_once)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
+	int64_t now = clock_ms();
 
+	d->state_at = 0;
 	buf_z(&b, "mailchute-state 1\n");
 	routes_state_print(&d->routes, &b);
 	if (str_eq(buf_view(&b), buf_view(&d->state)))
 		return;
+	if (!at_once && now < d->state_next) {
+		d->state_at = d->state_next;
+		return;
+	}
+	d->state_next = now + STATE_EVERY_MS;
 	spool_state_write(&d->spool, buf_view(&b));
 	buf_reset(&d->state);
 	buf_str(&d->state, buf_view(&b));
@@ -312,7 +335,11 @@ static void arm(struct daemon *d, int64_t now)
 		next = d->intake.door_renew;
 	d->due_at = next;
 	d->armed_at = now;
-	it.it_value.tv_sec = (time_t)((next > now ? next : now) - clock_ahead());
+	next = (next > now ? next : now) - clock_ahead();
+	if (next == d->armed_for)
+		return;
+	d->armed_for = next;
+	it.it_value.tv_sec = (time_t)next;
 	it.it_value.tv_nsec = 1000000;
 	timerfd_settime(d->timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &it, NULL);
 }
@@ -321,8 +348,12 @@ static void arm(struct daemon *d, int64_t now)
 static int sleep_ms(const struct daemon *d)
 {
 	int64_t now = clock_ms(), until = -1;
-	const int64_t at[] = { intake_next(&d->intake), d->sync_at, d->sweep_at,
+	const int64_t at[] = { intake_next(&d->intake),
+		               d->sync_at,
+		               d->sweep_at,
 		               d->desk ? desk_next(d->desk) : -1,
+		               d->watch_at,
+		               d->state_at ? d->state_at : -1,
 		               d->leave_until ? d->leave_until : -1 };
 
 	for (size_t i = 0; i < ARRAY_LEN(at); i++)
@@ -364,8 +395,10 @@ static void hear_fixed(struct daemon *d, const struct pollfd p[FIXED_POLLS], int
 			routes_try_now(&d->routes, STR(""), now, false);
 		intake_poke(&d->intake);
 	}
-	if (p[2].revents)
+	if (p[2].revents) {
 		(void)!read(d->timer, &ticks, sizeof(ticks));
+		d->armed_for = 0;
+	}
 	if (p[3].revents && d->intake.census >= 0)
 		intake_census(&d->intake);
 }
@@ -419,10 +452,11 @@ static void serve(struct daemon *d)
 		intake_door(&d->intake, now);
 		answer_flush(d);
 		sync_removals(d);
-		state_save(d);
+		state_save(d, d->sched.leaving);
 		if (d->sched.leaving &&
 		    (!routes_at_work(&d->routes) || clock_ms() >= d->leave_until))
 			return;
+		d->watch_at = routes_watch(&d->routes);
 		arm(d, now);
 		wait_and_hear(d);
 	}
@@ -485,7 +519,7 @@ static void open_desk(struct daemon *d)
 		                               .flush = desk_flush,
 		                               .verbs = { .in_hand = desk_in_hand,
 		                                          .settle = desk_settle,
-		                                          .news = on_news,
+		                                          .news = on_verb_news,
 		                                          .gone = on_gone,
 		                                          .back = on_back } };
 	static struct desk_ops ops;
@@ -512,6 +546,7 @@ static int begin(struct daemon *d)
 		return e;
 	d->sched.spool = &d->spool;
 	d->sched.libexec = d->libexec;
+	d->sched.jobs_max = (boot_files() - FILES_OURS) / 2;
 	d->sched.placed = routes_placed;
 	d->sched.at_work = routes_journal;
 	d->sched.routes = &d->routes;
@@ -534,7 +569,7 @@ static int begin(struct daemon *d)
 	state_load(d, now);
 	intake_open(&d->intake, &d->spool, &d->conf);
 	open_desk(d);
-	d->sync_at = d->sweep_at = -1;
+	d->sync_at = d->sweep_at = d->watch_at = -1;
 	d->rescan = now + RESCAN_EVERY;
 	log_line(LOG_LEVEL_INFO, "ready version=%s spool=%s route=%s", MAILCHUTE_VERSION,
 	         d->spool_path, d->routes.v[0]->queue.route);

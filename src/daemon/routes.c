@@ -1,4 +1,5 @@
 #include "daemon/routes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include <errno.h>
 #include <sys/socket.h>
@@ -129,6 +130,7 @@ int routes_open(struct routes *rs, struct sched *s, const struct conf *c,
 	int e;
 
 	*rs = (struct routes){ .left_over = true };
+	links_init(&rs->links);
 	rs->v = route_list(c->smarthosts);
 	e = open_missing(rs, s, c, rs->v, ret_name);
 	if (e < 0)
@@ -159,7 +161,8 @@ void routes_close(struct routes *rs)
 	if (rs->router)
 		free_one(rs->router);
 	free(rs->v);
-	*rs = (struct routes){ .v = NULL };
+	links_want(&rs->links, false);
+	*rs = (struct routes){ .links = rs->links };
 }
 
 /* Those that are leaving and have left. */
@@ -185,7 +188,7 @@ static void take_leave(struct route *r)
 	r->host = NULL;
 	r->gone = true;
 	if (r->pid && !r->stopping)
-		job_send(r->sock, STR("stop\n"), NULL, 0);
+		route_tell(r, false);
 	r->stopping = true;
 }
 
@@ -257,6 +260,47 @@ int routes_reload(struct routes *rs, struct sched *s, const struct conf *c, int6
 	for (size_t i_ = 0; i_ <= (rs)->n; i_++) \
 		if (((r) = i_ < (rs)->n ? (rs)->v[i_] : (rs)->router))
 
+/* Listens to the network while a host cannot be reached. */
+static void look_for_links(struct routes *rs)
+{
+	bool cut_off = false;
+	struct route *r;
+
+	EACH(rs, r)
+	cut_off |= route_is_cut_off(r);
+	links_want(&rs->links, cut_off);
+}
+
+/* What the monotonic clock governs. When to look again, or -1. */
+static int64_t watch(struct routes *rs, int64_t now)
+{
+	int64_t next = rs->links.due;
+	struct route *r;
+
+	EACH(rs, r)
+	{
+		int64_t at = route_watch(r, now);
+
+		if (at >= 0 && (next < 0 || at < next))
+			next = at;
+	}
+	return next;
+}
+
+int64_t routes_watch(struct routes *rs)
+{
+	int64_t now = clock_ms();
+	struct route *r;
+
+	if (links_act(&rs->links, now)) {
+		log_line(LOG_LEVEL_INFO, "network-changed");
+		EACH(rs, r)
+		route_reach(r);
+		return now; /* there is work */
+	}
+	return watch(rs, now);
+}
+
 void routes_work(struct routes *rs, struct sched *s, int64_t now)
 {
 	struct route *r;
@@ -267,6 +311,7 @@ void routes_work(struct routes *rs, struct sched *s, int64_t now)
 	reader_begins(rs);
 	EACH(rs, r)
 	route_work(r, s, now);
+	look_for_links(rs);
 }
 
 void routes_news(struct routes *rs)
@@ -285,6 +330,13 @@ bool routes_try_now(struct routes *rs, struct str route, int64_t now, bool all)
 	    (route.n == 0 || r == rs->router || str_eq(str_z(r->queue.route), route)))
 		route_try_now(r, now, all);
 	return true;
+}
+
+void routes_asked(struct routes *rs, int64_t now)
+{
+	for (size_t i = 0; i < rs->live; i++)
+		if (rs->v[i]->host && rs->v[i]->host->hold)
+			route_try_now(rs->v[i], now, false);
 }
 
 void routes_due(struct routes *rs)
@@ -316,7 +368,7 @@ void routes_stop(struct routes *rs)
 
 	EACH(rs, r)
 	if (r->sock >= 0) {
-		job_send(r->sock, STR("stop\n"), NULL, 0);
+		route_tell(r, false);
 		/* A push that waits for a host is not listening; this it sees. It still says
 		 * what came of what it had in the air. */
 		(void)shutdown(r->sock, SHUT_WR);
@@ -335,7 +387,7 @@ bool routes_at_work(const struct routes *rs)
 
 size_t routes_polls_max(const struct routes *rs)
 {
-	return rs->n + 1;
+	return rs->n + 2;
 }
 
 size_t routes_polls(const struct routes *rs, struct pollfd *p)
@@ -345,7 +397,10 @@ size_t routes_polls(const struct routes *rs, struct pollfd *p)
 
 	EACH(rs, r)
 	if (r->sock >= 0)
-		p[n++] = (struct pollfd){ .fd = r->sock, .events = POLLIN };
+		p[n++] = (struct pollfd){ .fd = r->sock,
+			                  .events = r->full ? POLLIN | POLLOUT : POLLIN };
+	if (links_listens(&rs->links))
+		p[n++] = (struct pollfd){ .fd = rs->links.fd, .events = POLLIN };
 	return n;
 }
 
@@ -354,9 +409,12 @@ void routes_hear(struct routes *rs, struct sched *s, const struct pollfd *p, siz
 {
 	struct route *r;
 
+	if (n && p[n - 1].revents && p[n - 1].fd == rs->links.fd)
+		links_hear(&rs->links, clock_ms());
 	EACH(rs, r)
 	for (size_t i = 0; i < n; i++)
 		if (p[i].revents && r->sock >= 0 && p[i].fd == r->sock) {
+			r->full &= !(p[i].revents & POLLOUT);
 			route_hear(r, s, now);
 			break;
 		}
@@ -408,7 +466,7 @@ bool routes_quiet(struct routes *rs)
 		if (!route_is_quiet(r))
 			quiet = false;
 		else if (r->pid && !r->stopping) {
-			job_send(r->sock, STR("stop\n"), NULL, 0);
+			route_tell(r, false);
 			r->stopping = true;
 		}
 		quiet = quiet && r->pid == 0;

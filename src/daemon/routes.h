@@ -8,6 +8,7 @@
 #ifndef DAEMON_ROUTES_H
 #define DAEMON_ROUTES_H
 
+#include "daemon/links.h"
 #include "daemon/sched.h"
 #include <poll.h>
 
@@ -21,7 +22,8 @@ struct routes {
 	    *last_reader;      /* a reload took queue/new from it: until its run has ended
 	                            * nobody reads there. NULL: none */
 	unsigned long removed; /* messages that gone routes were done with */
-	bool left_over;        /* folders of routes that are gone are to be taken over */
+	struct links links;
+	bool left_over; /* folders of routes that are gone are to be taken over */
 };
 
 /* Opens a route for each smart host. 0 or -errno, *ret_name: of which. */
@@ -37,7 +39,12 @@ void routes_work(struct routes *rs, struct sched *s, int64_t now);
 void routes_news(struct routes *rs);
 /* route n == 0: all of them. False: there is no such route. */
 bool routes_try_now(struct routes *rs, struct str route, int64_t now, bool all);
+/* Somebody asked for a message: routes on hold are asked for what they have. */
+void routes_asked(struct routes *rs, int64_t now);
 void routes_due(struct routes *rs);
+/* Ends pushes that hang; tries hosts that can be reached again (then routes_work() is due).
+ * When to call it again in monotonic ms, or -1. */
+int64_t routes_watch(struct routes *rs);
 int64_t routes_next(struct routes *rs, int64_t now);
 /* Asks every push to leave. */
 void routes_stop(struct routes *rs);

@@ -3,6 +3,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "daemon/apply.h"
+#include "daemon/deal.h"
 #include "daemon/start.h"
 #include "spool/journal.h"
 #include <errno.h>
@@ -15,7 +16,7 @@ enum {
 	BACKOFF_FIRST = 5, /* seconds to the second try of a host that is down */
 	BACKOFF_MAX = 600,
 	BACKOFF_LOGIN_FIRST = 60, /* when it refused our login */
-	BACKOFF_LOGIN_MAX = 3600,
+	BACKOFF_LOGIN_MAX = ROUTE_DOWN_MAX,
 	POKE_EVERY = 60,
 	REAP_WAIT_MS = 2000,
 	PACKETS_AT_ONCE =
@@ -26,20 +27,21 @@ enum {
 int route_open(struct route *r, const struct sched *s, const struct smarthost *h,
                unsigned reads)
 {
-	*r = (struct route){ .host = h, .sock = -1, .window = ROUTE_JOBS_MAX };
-	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
-		r->job[i].dsn = -1;
+	*r = (struct route){ .host = h, .sock = -1, .window = DEAL_FIRST };
+	budget_conf(&r->budget, h);
 	return queue_open(&r->queue, s->spool, h ? h->name : "new", reads);
 }
 
 void route_close(struct route *r)
 {
-	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
-		job_clear(&r->job[i]);
+	deal_close(r);
 	cleanup_fd(&r->sock);
 	r->sock = -1;
 	queue_close(&r->queue);
+	budget_free(&r->budget);
 	buf_free(&r->why);
+	buf_free(&r->learned);
+	buf_free(&r->ticket);
 }
 
 static void route_down(struct route *r, struct str why, int64_t now)
@@ -67,26 +69,20 @@ static void route_down(struct route *r, struct str why, int64_t now)
 	log_value(&line, "route", str_z(r->queue.route));
 	log_value(&line, "stage", stage);
 	log_value(&line, "code", code);
-	log_value(&line, "text", rest.p ? rest : STR(""));
+	log_text(&line, "text", rest.p ? rest : STR(""));
 	log_line(LOG_LEVEL_WARNING, "host-down%s next=%llds", line.p, (long long)wait);
+	r->asked = false;
+	deal_down(r);
 	queue_idle(&r->queue);
 }
 
-static void route_up(struct route *r, struct str facts)
+static void route_up(struct route *r, const struct sched *s, struct str facts)
 {
 	log_line(r->step ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "host-up route=%s %.*s",
 	         r->queue.route, (int)facts.n, facts.p);
 	r->reached = true;
+	deal_up(r, s);
 	buf_reset(&r->why);
-}
-
-static struct job *job_of(struct route *r, const struct job_record *rec)
-{
-	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
-		if (r->job[i].used && r->job[i].place.due == rec->due &&
-		    id_cmp(&r->job[i].place.id, &rec->id) == 0)
-			return &r->job[i];
-	return NULL;
 }
 
 /* Did this outcome show that the host takes mail? Not one in doubt, nor one put aside. */
@@ -116,13 +112,13 @@ static void job_settled(struct route *r, const struct sched *s, struct job *j,
 	r->removed += j->left;
 	if (wish == VERB_DELETE && s->count)
 		s->count(s->arg, j->uid, j->size, -1);
-	job_clear(j);
+	r->put_off |= j->put_off;
+	jobs_drop(&r->jobs, j);
 	if (wish)
 		verb_do(s->spool, &ops, wish, by, &id, &words);
-	r->in_hand--;
 	r->settled++;
 	r->crashes = 0;
-	r->window = r->breaker.open ? 1 : ROUTE_JOBS_MAX;
+	deal_settled(r, s);
 }
 
 static void log_of_push(struct str rest)
@@ -153,7 +149,7 @@ static void accepted(struct route *r, int64_t now)
 	if (!breaker_accepted(&r->breaker, now))
 		return;
 	r->step = 0;
-	r->window = ROUTE_JOBS_MAX;
+	r->window = DEAL_FIRST;
 	log_line(LOG_LEVEL_INFO, "route-fault-over route=%s", r->queue.route);
 }
 
@@ -164,7 +160,7 @@ static void refused(struct route *r, const struct job_record *rec, int64_t now)
 	bool probe = r->breaker.open;
 
 	if (breaker_refused(&r->breaker, &rec->id, rec->rest)) {
-		log_value(&text, "text", rec->rest);
+		log_text(&text, "text", rec->rest);
 		log_line(LOG_LEVEL_ALERT, "route-fault route=%s refused=%d%s",
 		         r->queue.route, BREAKER_RUN, text.n ? text.p : "");
 	}
@@ -175,7 +171,7 @@ static void refused(struct route *r, const struct job_record *rec, int64_t now)
 		r->step = 0;
 	route_down(r, rec->rest, now);
 	r->window = 1;
-	job_send(r->sock, STR("halt\n"), NULL, 0);
+	route_tell(r, true);
 }
 
 /* The router has said where a message goes. */
@@ -212,8 +208,10 @@ static void hear_of_job(struct route *r, const struct sched *s, struct job *j,
 {
 	if (str_eq(rec->verb, STR("refused")))
 		refused(r, rec, now);
-	if (str_eq(rec->verb, STR("ok")))
+	if (str_eq(rec->verb, STR("ok"))) {
 		accepted(r, now);
+		budget_ok(&r->budget, now);
+	}
 	if (str_eq(rec->verb, STR("part")))
 		job_part(j, s->spool, rec, *fd);
 	if (!r->host && !r->gone)
@@ -222,6 +220,54 @@ static void hear_of_job(struct route *r, const struct sched *s, struct job *j,
 		return;
 	job_brought(r, s, j);
 	job_settled(r, s, j, rec);
+}
+
+/* The host throttles. */
+static void slowed(struct route *r, struct str text, int64_t now)
+{
+	uint64_t seconds;
+
+	if (!str_u64(text, &seconds) || seconds == 0)
+		return;
+	seconds = seconds < JOB_SLOW_MAX ? seconds : JOB_SLOW_MAX;
+	if (r->slow_until <= now)
+		log_line(LOG_LEVEL_INFO, "host-slow route=%s next=%llus", r->queue.route,
+		         (unsigned long long)seconds);
+	r->slow_until = now + (int64_t)seconds;
+}
+
+static void took(struct route *r, struct str text, int64_t now)
+{
+	struct str messages = STR("");
+	uint64_t m, n;
+
+	if (str_cut(&text, ' ', &messages) && str_u64(messages, &m) && str_u64(text, &n))
+		budget_took(&r->budget, now, m, n);
+}
+
+/* What concerns no message but the host. False: no such record. */
+static bool hear_of_host(struct route *r, const struct sched *s,
+                         const struct job_record *rec, int64_t now)
+{
+	if (str_eq(rec->verb, STR("log")))
+		log_of_push(rec->rest);
+	else if (str_eq(rec->verb, STR("up")))
+		route_up(r, s, rec->rest);
+	else if (str_eq(rec->verb, STR("host")))
+		route_down(r, rec->rest, now);
+	else if (str_eq(rec->verb, STR("good")))
+		accepted(r, now);
+	else if (str_eq(rec->verb, STR("learned")))
+		route_learn(&r->learned, rec->rest, JOB_LEARNED_MAX);
+	else if (str_eq(rec->verb, STR("ticket")))
+		route_learn(&r->ticket, rec->rest, JOB_TICKET_MAX);
+	else if (str_eq(rec->verb, STR("slow")))
+		slowed(r, rec->rest, now);
+	else if (str_eq(rec->verb, STR("took")))
+		took(r, rec->rest, now);
+	else
+		return false;
+	return true;
 }
 
 static void hear_line(struct route *r, const struct sched *s, struct str line, int *fd,
@@ -234,17 +280,11 @@ static void hear_line(struct route *r, const struct sched *s, struct str line, i
 		log_line(LOG_LEVEL_ALERT, "push-protocol route=%s", r->queue.route);
 		return;
 	}
-	if (str_eq(rec.verb, STR("log"))) {
-		log_of_push(rec.rest);
-	} else if (str_eq(rec.verb, STR("up"))) {
-		route_up(r, rec.rest);
-	} else if (str_eq(rec.verb, STR("host"))) {
-		route_down(r, rec.rest, now);
-	} else if (str_eq(rec.verb, STR("good"))) {
-		accepted(r, now);
-	} else if ((j = job_of(r, &rec))) {
+	if (hear_of_host(r, s, &rec, now))
+		return;
+	j = jobs_find_place(&r->jobs, &rec.id, rec.due);
+	if (j)
 		hear_of_job(r, s, j, &rec, fd, now);
-	}
 }
 
 /* Push closed its end: it is leaving. One that does not is ended. */
@@ -268,37 +308,35 @@ static void jobs_given_up(struct route *r, const struct sched *s)
 {
 	const struct verb_ops ops = { .gone = NULL };
 
-	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
-		struct job *j = &r->job[i];
+	for (struct job *j = jobs_next(&r->jobs, NULL), *next; j; j = next) {
 		_cleanup_buf_ struct buf words = BUF_INIT;
 
+		next = jobs_next(&r->jobs, j);
 		/* What a journal still has to say of it would not find it elsewhere. */
-		if (j->used && j->wish && !(j->no_room && j->wish == VERB_HOLD))
+		if (j->wish && !(j->no_room && j->wish == VERB_HOLD))
 			verb_do(s->spool, &ops, j->wish, j->wish_by, &j->place.id,
 			        &words);
-		if (j->used && j->wish == VERB_DELETE && s->count)
+		if (j->wish == VERB_DELETE && s->count)
 			s->count(s->arg, j->uid, j->size, -1);
-		job_clear(j);
 	}
-	r->in_hand = 0;
+	deal_close(r);
 }
 
 /* Push has left: what it had in hand and the journal does not settle was not tried. */
 static void run_ended(struct route *r, const struct sched *s, int64_t now)
 {
 	int status;
-	unsigned left = r->in_hand;
-	struct job *only = NULL;
+	unsigned left = r->jobs.n;
+	const struct job *only = left == 1 ? jobs_next(&r->jobs, NULL) : NULL;
 
 	close(r->sock);
 	r->sock = -1;
 	status = reap(r->pid);
 	r->pid = 0;
 	r->stopping = false;
-	if (left == 1)
-		for (size_t i = 0; i < ROUTE_JOBS_MAX; i++)
-			if (r->job[i].used)
-				only = &r->job[i];
+	/* It may have died of that, and so would the next. */
+	if (status != 0)
+		buf_reset(&r->ticket);
 	if (r->state == ROUTE_AT_WORK && WIFSIGNALED(status) &&
 	    WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM && only &&
 	    ++r->crashes >= CRASHES_MAX) {
@@ -344,12 +382,12 @@ static void hear_packet(struct route *r, const struct sched *s, struct str rest,
 
 void route_hear(struct route *r, const struct sched *s, int64_t now)
 {
-	_cleanup_buf_ struct buf packet = BUF_INIT;
 	int fds[JOB_FDS_MAX];
 	bool reset = false;
 
+	r->heard = clock_ms();
 	for (int i = 0; i < PACKETS_AT_ONCE; i++) {
-		ssize_t n = job_recv(r->sock, &packet, fds);
+		ssize_t n = job_recv(r->sock, &r->packet, fds);
 
 		/* A push that died with jobs unread shows as a reset, once, in front of
 		 * what it still said. */
@@ -363,43 +401,10 @@ void route_hear(struct route *r, const struct sched *s, int64_t now)
 			run_ended(r, s, now);
 			return;
 		}
-		hear_packet(r, s, buf_view(&packet), &fds[0], now);
+		hear_packet(r, s, buf_view(&r->packet), &fds[0], now);
 		for (size_t k = 0; k < JOB_FDS_MAX; k++)
 			cleanup_fd(&fds[k]);
 	}
-}
-
-/* Gives one message to push. False: push cannot take more now. */
-static bool job_give(struct route *r, const struct place *p)
-{
-	char text[64];
-	int fds[2] = { -1, -1 }, e;
-	struct job *j = NULL;
-
-	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
-		if (r->job[i].used && id_cmp(&r->job[i].place.id, &p->id) == 0)
-			return true; /* in hand already */
-		if (!r->job[i].used && !j)
-			j = &r->job[i];
-	}
-	e = queue_get(&r->queue, p, &fds[0], &fds[1]);
-	if (e == -ENOENT || !j)
-		return true;
-	if (e < 0) {
-		log_line(LOG_LEVEL_ALERT, "unreadable id=%s why=\"%s\"", p->id.c,
-		         strerror(-e));
-		return true;
-	}
-	snprintf(text, sizeof(text), "job %s %08x%s\n", p->id.c, p->due,
-	         fds[1] >= 0 ? " note" : "");
-	e = job_send(r->sock, str_z(text), fds, fds[1] >= 0 ? 2 : 1);
-	*j = (struct job){ .place = *p, .used = e == 0, .noted = fds[1] >= 0, .dsn = -1 };
-	if (queue_owner(fds[0], &j->uid, &j->size) < 0)
-		j->uid = (uid_t)-1;
-	r->in_hand += e == 0;
-	close(fds[0]);
-	cleanup_fd(&fds[1]);
-	return e == 0;
 }
 
 static int64_t longest(const struct route *r)
@@ -407,25 +412,62 @@ static int64_t longest(const struct route *r)
 	return r->host ? r->host->retry_max : 0;
 }
 
+static bool next_of_pass(struct route *r, int64_t now, struct place *p)
+{
+	if (!queue_next(&r->queue, now, longest(r), p))
+		return false;
+	/* What this very run has put off is not to go round in a circle. */
+	return !r->put_off ||
+	       p->due < deal_put_off_due(r->last_try) / QUEUE_BUCKET_SECONDS;
+}
+
 static bool next_place(struct route *r, int64_t now, struct place *p)
 {
 	r->idle = false;
-	if (queue_next(&r->queue, now, longest(r), p))
+	if (next_of_pass(r, now, p))
 		return true;
 	if (r->more) {
 		r->more = false;
 		queue_rewind(&r->queue, false);
-		if (queue_next(&r->queue, now, longest(r), p))
+		if (next_of_pass(r, now, p))
 			return true;
 	}
 	r->idle = true;
 	return false;
 }
 
+/* False: push cannot be started. */
+static bool run_begin(struct route *r, const struct sched *s, int64_t now)
+{
+	r->last_try = now;
+	queue_changed(&r->queue);
+	budget_run(&r->budget);
+	if (push_start(r, s) < 0) {
+		route_down(r, STR("push 0 mailchute-push cannot be started"), now);
+		return false;
+	}
+	deal_open(r);
+	r->state = ROUTE_AT_WORK;
+	r->reached = false;
+	r->heard = clock_ms();
+	return true;
+}
+
+/* A full hand is filled up a batch at a time, not one by one. */
+static bool worth_it(const struct route *r)
+{
+	unsigned some = r->window / 8;
+
+	return some == 0 ||
+	       r->jobs.n + (some < JOB_MANY_MAX ? some : JOB_MANY_MAX) <= r->window;
+}
+
 void route_work(struct route *r, const struct sched *s, int64_t now)
 {
 	struct place p;
 
+	if (r->sock >= 0)
+		deal_send(r);
 	if (s->leaving || r->stopping || r->gone || (r->pid && r->state != ROUTE_AT_WORK))
 		return; /* a push that has no more to do is still leaving */
 	/* The same after the clock was set back, as route_next() has it. */
@@ -433,29 +475,21 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 		r->state = ROUTE_READY;
 		queue_rewind(&r->queue, false);
 	}
-	if (r->state == ROUTE_DOWN)
+	if (r->state == ROUTE_DOWN || !worth_it(r))
 		return;
-	while (r->in_hand < r->window && next_place(r, now, &p)) {
-		if (r->state == ROUTE_READY) {
-			r->last_try = now;
-			queue_changed(&r->queue);
-			if (push_start(r, s) < 0) {
-				route_down(r,
-				           STR("push 0 mailchute-push cannot be started"),
-				           now);
-				return;
-			}
-			r->state = ROUTE_AT_WORK;
-			r->settled = 0;
-			r->reached = false;
-		}
-		if (!job_give(r, &p)) {
-			queue_rewind(&r->queue, r->queue.all);
+	while (deal_may(r, s, now) && next_place(r, now, &p)) {
+		if (r->state == ROUTE_READY && !run_begin(r, s, now))
 			return;
+		if (!deal_give(r, &p)) {
+			queue_rewind(&r->queue, r->queue.all);
+			break;
 		}
 	}
-	if (r->in_hand == 0)
+	deal_send(r);
+	if (r->jobs.n == 0) {
 		queue_idle(&r->queue);
+		r->asked &= !r->idle;
+	}
 }
 
 /* Was a message what the trouble came with? Then another one may pass. */
@@ -484,16 +518,39 @@ void route_try_now(struct route *r, int64_t now, bool all)
 		return;
 	if (r->state == ROUTE_DOWN)
 		r->state = ROUTE_READY;
-	if (all)
+	if (all) {
 		r->step = 0;
+		/* An administrator may know better than the host's last word. */
+		r->slow_until = 0;
+	}
+	r->asked = true;
+	r->idle = false;
 	queue_rewind(&r->queue, all);
+}
+
+/* What was learned of a host is not true of another one. */
+static bool same_host(const struct smarthost *a, const struct smarthost *b)
+{
+	if (!a || !b || a->port != b->port || a->tls != b->tls ||
+	    a->host.n != b->host.n || strcmp(a->user, b->user) != 0)
+		return false;
+	for (size_t i = 0; i < a->host.n; i++)
+		if (strcmp(a->host.v[i], b->host.v[i]) != 0)
+			return false;
+	return true;
 }
 
 void route_reload(struct route *r, const struct smarthost *h, int64_t now)
 {
+	if (!same_host(r->host, h)) {
+		buf_reset(&r->learned);
+		buf_reset(&r->ticket);
+		r->slow_until = 0;
+	}
 	r->host = h;
+	budget_conf(&r->budget, h);
 	if (r->state == ROUTE_AT_WORK) {
-		job_send(r->sock, STR("stop\n"), NULL, 0);
+		route_tell(r, false);
 		r->stopping = true;
 	}
 	route_try_now(r, now, true);
@@ -506,7 +563,11 @@ int64_t route_next(struct route *r, int64_t now)
 	if (r->state == ROUTE_DOWN)
 		/* A clock that was set back must not make the wait longer. */
 		return r->next_try > now + BACKOFF_LOGIN_MAX ? now : r->next_try;
-	if (r->state == ROUTE_AT_WORK && r->in_hand == r->window)
+	if (r->crowded)
+		return now + 1;
+	if (deal_waits(r, now))
+		return r->wait == WAIT_HOLD ? -1 : r->wait_until;
+	if (r->state == ROUTE_AT_WORK && (r->full || !worth_it(r)))
 		return -1;
 	return queue_next_due(&r->queue, now, longest(r));
 }
@@ -522,78 +583,19 @@ bool route_is_quiet(const struct route *r)
 {
 	if (r->gone || r->state == ROUTE_DOWN)
 		return true;
-	return r->in_hand == 0 && r->idle && !r->more;
-}
-
-void route_words(const struct route *r, bool admin, struct buf *b)
-{
-	struct str rest = buf_view(&r->why), stage = STR(""), code = STR("");
-
-	if (r->state != ROUTE_DOWN)
-		return;
-	str_cut(&rest, ' ', &stage);
-	str_cut(&rest, ' ', &code);
-	buf_fmt(b, "; %s: ", r->queue.route);
-	buf_str(b, stage);
-	if (admin) {
-		buf_z(b, ": ");
-		buf_str(b, rest.p ? rest : STR(""));
-	} else if (code.n && !str_eq(code, STR("0"))) {
-		buf_c(b, ' ');
-		buf_str(b, code);
-	}
+	return r->jobs.n == 0 && (r->wait != WAIT_NONE || (r->idle && !r->more));
 }
 
 bool route_in_hand(struct route *r, const struct id *id, enum verb v, uid_t by)
 {
-	for (size_t i = 0; i < ROUTE_JOBS_MAX; i++) {
-		struct job *j = &r->job[i];
+	struct job *j = jobs_find(&r->jobs, id);
 
-		if (!j->used || id_cmp(&j->place.id, id) != 0)
-			continue;
-		j->wish_by = by;
-		if (v == VERB_HOLD || v == VERB_DELETE)
-			j->wish = v;
-		else if (v == VERB_RELEASE)
-			j->wish = VERB_NONE;
-		return true;
-	}
-	return false;
-}
-
-void route_state_print(const struct route *r, struct buf *b)
-{
-	if (r->breaker.open)
-		buf_fmt(b, "fault %s\n", r->queue.route);
-	if (r->step)
-		buf_fmt(b, "down %s %lld %lld %u %s\n", r->queue.route,
-		        (long long)r->down_since, (long long)r->next_try, r->step,
-		        r->why.n ? r->why.p : "-");
-}
-
-void route_state_take(struct route *r, struct str line, int64_t now)
-{
-	struct str f[4] = { STR(""), STR(""), STR(""), STR("") }, verb = STR("");
-	uint64_t since, next, step;
-
-	str_cut(&line, ' ', &verb);
-	for (size_t i = 0; i < ARRAY_LEN(f); i++)
-		str_cut(&line, ' ', &f[i]);
-	if (!str_eq(f[0], str_z(r->queue.route)))
-		return;
-	if (str_eq(verb, STR("fault"))) {
-		r->breaker.open = true;
-		r->window = 1;
-	}
-	if (!str_eq(verb, STR("down")) || !str_u64(f[1], &since) ||
-	    !str_u64(f[2], &next) || !str_u64(f[3], &step))
-		return;
-	if ((int64_t)next <= now || (int64_t)next > now + BACKOFF_LOGIN_MAX)
-		return;
-	r->state = ROUTE_DOWN;
-	r->down_since = (int64_t)since;
-	r->next_try = (int64_t)next;
-	r->step = (unsigned)(step < 32 ? step : 32);
-	buf_reset(&r->why);
-	buf_str(&r->why, line.p ? line : STR("-"));
+	if (!j)
+		return false;
+	j->wish_by = by;
+	if (v == VERB_HOLD || v == VERB_DELETE)
+		j->wish = v;
+	else if (v == VERB_RELEASE)
+		j->wish = VERB_NONE;
+	return true;
 }

@@ -9,10 +9,11 @@
 
 #include "conf/conf.h"
 #include "daemon/breaker.h"
+#include "daemon/budget.h"
+#include "daemon/jobs.h"
 #include "prog/job.h"
-#include "daemon/verbs.h"
 
-enum { ROUTE_JOBS_MAX = 32, ROUTE_PARTS_MAX = 1000 };
+enum { ROUTE_JOBS_MAX = JOBS_MAX, ROUTE_PARTS_MAX = 1000 };
 
 enum route_state {
 	ROUTE_READY, /* no push; started when something is due */
@@ -20,24 +21,15 @@ enum route_state {
 	ROUTE_DOWN, /* until next_try nothing of it is read */
 };
 
-/* A message in push's hand, and what was said of it so far. */
-struct job {
-	struct place place;
-	bool used, noted;
-	bool no_room;       /* for its note: to be applied again */
-	bool plan;          /* lines begin a new note */
-	bool left;          /* settled: it is not in the queue any more */
-	enum verb wish;     /* to be done with it when it comes back */
-	uid_t wish_by;      /* who asked for that */
-	unsigned parts;     /* prepared, not yet published (notefile.h) */
-	bool no_parts;      /* one of them failed */
-	const char *target; /* router: the route it goes to */
-	uid_t uid;
-	int64_t size;     /* octets of the file */
-	struct buf lines; /* for the note */
-	int dsn;          /* a drop, or -1 */
-	unsigned dsn_n;   /* it is the n-th message derived from this one */
+/* Why nothing is handed out, with the host up. */
+enum route_wait {
+	WAIT_NONE,
+	WAIT_HOLD, /* for somebody to ask */
+	WAIT_SLOW, /* the host throttles */
+	WAIT_RATE, /* a budget is used up */
 };
+
+struct outbox; /* deal.h */
 
 struct route {
 	struct queue queue;
@@ -52,14 +44,29 @@ struct route {
 	bool reached;  /* a session with the host was ready in this run */
 	bool more;     /* the pass has passed what was put here meanwhile */
 	bool idle;     /* the pass found nothing more that is due */
-	struct job job[ROUTE_JOBS_MAX];
-	unsigned in_hand, settled, window;
+	bool put_off;  /* the host was given up: messages went behind all others */
+	struct jobs jobs;
+	struct outbox *out; /* what the socket had no room for; NULL: no run */
+	const char *tell;   /* "stop\n", "halt\n": the same */
+	struct buf packet;  /* room for what it says */
+	bool full;          /* the socket is; until it can be written to */
+	bool crowded;       /* too many descriptors: in a second again */
+	int64_t heard;      /* monotonic ms: when push last said something, or began */
+	unsigned settled, window, grown;
 	unsigned long removed; /* messages that were done with, ever */
 	/* trouble; times are seconds of the real clock */
 	int64_t down_since, next_try, last_try;
 	unsigned step, crashes;
 	struct breaker breaker;
 	struct buf why; /* "stage code text" of the last host verdict */
+	/* what else is known of the host */
+	struct buf learned, ticket; /* push's; opaque */
+	int64_t slow_until;
+	struct budget budget;
+	bool asked; /* somebody asked for what is on hold */
+	enum route_wait wait;
+	int64_t wait_until;    /* WAIT_SLOW, WAIT_RATE */
+	struct conf_rate rate; /* WAIT_RATE: the one that is used up */
 };
 
 /* What all routes share. */
@@ -67,6 +74,7 @@ struct sched {
 	struct spool *spool;
 	const char *libexec; /* folder of mailchute-push */
 	struct str packed;   /* configuration for push */
+	unsigned jobs_max;   /* of one push, as descriptors allow; 0: JOBS_MAX */
 	bool leaving;        /* no new jobs: mailchuted is about to end */
 	/* The route of that name, or the default one. */
 	struct route *(*placed)(void *routes, struct str name);
@@ -92,25 +100,41 @@ void route_hear(struct route *r, const struct sched *s, int64_t now);
 /* New messages are in queue/new. */
 void route_news(struct route *r);
 /* Try now: all: also what is not due (root's SIGHUP); a poke of anybody (all false) is
- * heard at most once a minute. */
+ * heard at most once a minute. Either is what a route on hold waits for. */
 void route_try_now(struct route *r, int64_t now, bool all);
 /* The new configuration holds for the next push; the one at work finishes what it has. h:
  * the smart host of the same name; NULL for the router. */
 void route_reload(struct route *r, const struct smarthost *h, int64_t now);
+/* deal.c: asks push to leave when it has settled what is in its hand; halt: to leave that, too. */
+void route_tell(struct route *r, bool halt);
+/* Ends a push that has said nothing for longer than a session may last; now in monotonic ms.
+ * When to look again (the same clock), or -1. */
+int64_t route_watch(struct route *r, int64_t now);
 /* When route_work() must be called next (seconds, real clock), or -1. */
 int64_t route_next(struct route *r, int64_t now);
 /* The time of something that waited has come. */
 void route_due(struct route *r);
 /* Has everything been tried that can be tried now? (Its push may linger.) */
 bool route_is_quiet(const struct route *r);
-/* Appends a clause when it is down: "; isp: connect: connection refused". The host's words
- * may name the account: others than administrators get the stage and the code. */
+/* waits.c: the network has changed: a host that could not be reached is tried now. */
+void route_reach(struct route *r);
+/* Is it down because the host could not be reached? */
+bool route_is_cut_off(const struct route *r);
+/* Appends a clause when it is down: "; isp: connect: connection refused", or waits: "; isp:
+ * rate 30/1m is used up". The host's words may name the account: others than administrators
+ * get the stage and the code. */
 void route_words(const struct route *r, bool admin, struct buf *b);
 /* Is this message in its push's hand? Then v, which by asks for, is remembered (retry is
  * not; release makes it forgotten). */
 bool route_in_hand(struct route *r, const struct id *id, enum verb v, uid_t by);
-/* The route's line of the state file; and taking it back. */
+/* waits.c: the route's lines of the state file; and taking one back, which is what was
+ * written before a restart, or anything. */
 void route_state_print(const struct route *r, struct buf *b);
 void route_state_take(struct route *r, struct str line, int64_t now);
+/* The same of what push says ("learned", "ticket"): false: it is not what it may be. */
+bool route_learn(struct buf *b, struct str text, size_t max);
+
+/* The longest wait of a route that is down, in seconds. */
+enum { ROUTE_DOWN_MAX = 3600 };
 
 #endif

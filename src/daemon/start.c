@@ -78,6 +78,26 @@ static int known_send(struct route *r)
 	return job_send(r->sock, str_z(text), NULL, 0);
 }
 
+/* What push gave to be kept. */
+static int kept_send(const struct route *r)
+{
+	const struct {
+		const char *verb;
+		const struct buf *text;
+	} rows[] = { { "learned", &r->learned }, { "ticket", &r->ticket } };
+	int e = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows) && e == 0; i++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+
+		if (rows[i].text->n == 0)
+			continue;
+		buf_fmt(&b, "%s %s\n", rows[i].verb, rows[i].text->p);
+		e = job_send(r->sock, buf_view(&b), NULL, 0);
+	}
+	return e;
+}
+
 static int push_spawn(struct route *r, const struct sched *s, int journal, int conf)
 {
 	int pair[2];
@@ -121,6 +141,8 @@ int push_start(struct route *r, const struct sched *s)
 		e = push_spawn(r, s, journal, conf);
 	if (e == 0)
 		e = known_send(r);
+	if (e == 0)
+		e = kept_send(r);
 	if (e == 0)
 		e = secret_send(r);
 	if (e == 0)

@@ -1,78 +1,327 @@
-/* The tries of a message: what is sent, over which connections, and what it came to */
+/* Messages to the smart host: the feed of client_stream(), and what is done when a connection
+ * has ended (push.h) */
 #include "base/clock.h"
-#include "base/log.h"
-#include "mail/guard.h"
-#include "push/mending.h"
 #include "push/push.h"
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
 
 enum {
-	SECOND_LOOK = 3600, /* seconds after which the same refusal is final */
-	BARREN_MAX = 2,     /* connections in a row that settled nothing */
-	ASIDE_MAX = 3,      /* messages in a row that met trouble of the host */
-	PUT_OFF = 600,      /* seconds to the next try of a message to a dead host */
+	BARREN_MAX = 2,  /* connections in a row that settled nothing */
+	ASIDE_MAX = 3,   /* messages in a row that met trouble of the host */
+	HEAR_EVERY = 16, /* messages sent, at most, before mailchuted is heard again */
+	LOCAL_MAX = 64,  /* messages settled here before replies are looked for again */
 };
 
-static void on_commit(void *arg)
+static bool goes_on(const struct push *p)
 {
-	struct push *p = arg;
+	return !p->report.broken && !p->report.full && !p->host_told && !p->halt;
+}
 
-	report_commit(&p->report, p->sending);
-	if (!p->report.full)
+/* ---- The journal ---- */
+
+static void write_commits(struct push *p)
+{
+	bool commits = p->commits;
+
+	p->commits = false;
+	push_flush(p);
+	if (!p->report.full || !commits)
 		return;
 	/* Nobody would know of a duplicate: so the last octets stay here. */
 	report_line(&p->report, "host journal 0 the run journal cannot be written");
+	report_flush(&p->report);
 	_exit(0);
 }
 
-struct sending {
-	struct client_msg msg;
-	size_t *number; /* of each client_rcpt: index in the plan */
-};
+static void on_commit(void *arg)
+{
+	struct try *t = arg;
+	struct push *p = t->owner;
+
+	report_commit(&p->report, &t->m);
+	t->m.committed = p->commits = true;
+	/* An engine that does not flush, or has not yet: at once. */
+	if (!p->flushes)
+		write_commits(p);
+}
+
+static void flush(void *arg)
+{
+	struct push *p = arg;
+
+	p->flushes = true;
+	write_commits(p);
+}
+
+/* ---- A try is made ---- */
+
+static ssize_t text_read(void *arg, char *to, size_t n)
+{
+	struct try *t = arg;
+	struct str part =
+	    str_head(str_from(buf_view(&t->m.text), (size_t)t->m.body_at + t->given), n);
+
+	if (part.n)
+		memcpy(to, part.p, part.n);
+	t->given += part.n;
+	return (ssize_t)part.n;
+}
+
+static int text_rewind(void *arg)
+{
+	struct try *t = arg;
+
+	t->given = 0;
+	return 0;
+}
 
 /* Who it is from. Reports have no sender; to a host that refuses that they go from an
  * address of the administrator's choice. */
-static struct str sender_of(const struct push *p, const struct message *m)
+static struct str sender_of(struct push *p, struct try *t)
 {
-	if (m->note.plan.sender[0] == '\0' && p->no_null)
-		return buf_view(&p->bounce_from);
-	return str_z(m->note.plan.sender);
+	if (t->m.note.plan.sender[0])
+		return str_z(t->m.note.plan.sender);
+	t->by_admin |= p->no_null && p->bounce_from.n;
+	return t->by_admin ? buf_view(&p->bounce_from) : STR("");
 }
 
 /* The recipients that still wait, as the client wants them. */
-static void sending_make(struct sending *s, struct push *p, struct message *m,
-                         const struct result *res)
+static void msg_make(struct push *p, struct try *t)
 {
-	const struct plan *plan = &m->note.plan;
+	const struct plan *plan = &t->m.note.plan;
 
-	s->msg = (struct client_msg){ .sender = sender_of(p, m),
-		                      .header = buf_view(&m->header),
-		                      .fd = m->fd,
-		                      .body_at = m->body_at,
+	hand_unmake(t);
+	t->msg = (struct client_msg){ .sender = sender_of(p, t),
+		                      .header = buf_view(&t->m.header),
+		                      .fd = t->m.fd,
+		                      .body_at = t->m.body_at,
 		                      .envid = str_z(plan->envid),
 		                      .ret = str_z(plan->ret),
+		                      .alone = t->m.doubted,
 		                      .on_commit = on_commit,
-		                      .arg = p };
-	s->msg.rcpt = calloc(plan->rcpts + 1, sizeof(*s->msg.rcpt));
-	s->number = calloc(plan->rcpts + 1, sizeof(*s->number));
-	if (!s->msg.rcpt || !s->number)
+		                      .arg = t };
+	if (t->m.whole) {
+		t->body = (struct client_body){ text_rewind, text_read, t };
+		t->msg.body = &t->body;
+	}
+	t->msg.rcpt = calloc(plan->rcpts + 1, sizeof(*t->msg.rcpt));
+	t->number = calloc(plan->rcpts + 1, sizeof(*t->number));
+	if (!t->msg.rcpt || !t->number)
 		die_oom();
 	for (size_t i = 0; i < plan->rcpts; i++) {
-		if (!res[i].open || res[i].verdict.kind != VERDICT_RECONNECT)
+		if (!t->res[i].open || t->res[i].verdict.kind != VERDICT_RECONNECT)
 			continue;
-		s->number[s->msg.rcpts] = i;
-		s->msg.rcpt[s->msg.rcpts++] =
+		t->number[t->msg.rcpts] = i;
+		t->msg.rcpt[t->msg.rcpts++] =
 		    (struct client_rcpt){ .addr = str_z(plan->rcpt[i].addr),
 			                  .notify = str_z(plan->rcpt[i].notify),
-			                  .orcpt = str_z(plan->rcpt[i].orcpt) };
+			                  .orcpt = str_z(plan->rcpt[i].orcpt),
+			                  .verdict = { .kind = VERDICT_HOST } };
 	}
 }
 
-/* Takes over what client_send() says of one recipient. True: it is to be tried on another
- * connection. */
-static bool take_verdict(const struct push *p, struct result *r, struct verdict *got,
+/* A message that must not be changed, and not be sent as it is. */
+static void refuse_content(struct try *t, struct str why)
+{
+	for (size_t i = 0; i < t->msg.rcpts; i++) {
+		struct result *res = &t->res[t->number[i]];
+		struct verdict *v = &res->verdict;
+
+		buf_free(&v->text);
+		*v = (struct verdict){ .kind = VERDICT_FAILED,
+			               .stage = STAGE_MAIL,
+			               .code = 554 };
+		buf_z(&v->text, "554 ");
+		buf_str(&v->text, why);
+		res->ours = true;
+	}
+}
+
+/* Makes what is sent legal for this host. 0; 1: it cannot be, and every recipient has its
+ * verdict; -errno: the message cannot be read. */
+static int mend_for_host(const struct push *p, struct try *t)
+{
+	struct mend_host host = { .eightbit = client_offers_8bit(p->client) };
+	bool utf8 = !text_is_ascii(t->msg.sender);
+	struct str why;
+	int e;
+
+	for (size_t i = 0; i < t->msg.rcpts; i++)
+		utf8 |= !text_is_ascii(t->msg.rcpt[i].addr);
+	/* A header in UTF-8 is for messages that cannot do without SMTPUTF8: the host could not
+	 * pass others on to hosts that lack it. */
+	host.utf8 = utf8 && client_offers_utf8(p->client);
+	t->mending = calloc(1, sizeof(*t->mending));
+	if (!t->mending)
+		die_oom();
+	e = mending_start(t->mending, &t->m, &host);
+	if (e < 0)
+		return e;
+	why = mending_refusal(t->mending);
+	if (why.n) {
+		refuse_content(t, why);
+		return 1;
+	}
+	if (mending_any(t->mending)) {
+		mending_apply(t->mending, &t->msg);
+		return 0;
+	}
+	mending_free(t->mending);
+	free(t->mending);
+	t->mending = NULL;
+	return 0;
+}
+
+static void report_mended(struct push *p, const struct try *t)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	mending_words(t->mending, &b);
+	report_line(&p->report, "log i mended id=%s relay=%s%s", t->m.id.c,
+	            p->report.remote, b.p);
+}
+
+/* ---- A try ends ---- */
+
+static void settle(struct push *p, struct try *t)
+{
+	judge_outcome(p, t, hand_others(&p->hand));
+	hand_end(&p->hand, t);
+}
+
+/* Recipients that got a final verdict in this run. */
+static bool has_results(const struct try *t)
+{
+	for (size_t i = 0; i < t->m.note.plan.rcpts; i++)
+		if (t->res[i].open && t->res[i].verdict.kind <= VERDICT_FAILED)
+			return true;
+	return false;
+}
+
+static void end_unreadable(struct push *p, struct try *t, int error)
+{
+	if (has_results(t))
+		judge_outcome(p, t, hand_others(&p->hand));
+	else
+		judge_unreadable(p, &t->m, error);
+	p->moved = true;
+	hand_end(&p->hand, t);
+}
+
+/* Reads a job. False: it was settled, or let be, without any host. */
+static bool try_load(struct push *p, struct try *t, const struct queued *q)
+{
+	const struct job_record job = { .id = q->id, .due = q->due };
+	struct message *m = &t->m;
+	const char *why;
+	int e = message_load(m, &job, q->fd, q->note, &p->compose, &why);
+
+	t->owner = p;
+	if (e == 0 && m->note.pending) {
+		size_t n = m->note.plan.rcpts;
+
+		t->res = calloc(n + 1, sizeof(*t->res));
+		if (!t->res)
+			die_oom();
+		for (size_t i = 0; i < n; i++) {
+			t->res[i].open = m->note.rcpt[i].state != NOTE_DONE &&
+			                 m->note.rcpt[i].state != NOTE_FAILED;
+			/* not tried on any connection yet */
+			t->res[i].verdict.kind = VERDICT_RECONNECT;
+		}
+		hand_weigh(&p->hand, t);
+		if (!judge_here(p, t))
+			return true;
+		settle(p, t);
+		return false;
+	}
+	if (e == 0)
+		report_settled(&p->report, m, clock_real());
+	else if (e == -EBADMSG)
+		report_bad(&p->report, &q->id, q->due, why);
+	else
+		judge_unreadable(p, m, e);
+	hand_end(&p->hand, t);
+	return false;
+}
+
+/* The next that was never sent, read; with wait mailchuted has some time to give one. NULL:
+ * there is none. */
+static struct try *fresh(struct push *p, bool wait)
+{
+	for (int i = 0; wait || i < LOCAL_MAX; i++) {
+		struct queued q;
+		struct try *t;
+		bool idle = wait && hand_is_empty(&p->hand) && !p->stop;
+
+		if (idle)
+			push_flush(p);
+		if (p->hand.n == 0 || ++p->asked % HEAR_EVERY == 0)
+			push_hear(p, idle ? PUSH_LINGER_MS : 0);
+		if (!goes_on(p))
+			return NULL;
+		t = hand_begin(&p->hand, &q);
+		if (!t)
+			return NULL;
+		if (!try_load(p, t, &q))
+			continue;
+		if (!p->report.gave_up)
+			return t;
+		judge_give_up(p, t);
+		hand_end(&p->hand, t);
+	}
+	return NULL;
+}
+
+/* ---- The feed ---- */
+
+static struct try *choose(struct push *p, bool idle)
+{
+	struct try *t;
+
+	/* Those in front are for another connection: this one is to end. */
+	if (hand_waits(&p->hand, p->connection))
+		return NULL;
+	t = hand_again(&p->hand, p->connection);
+	if (t)
+		return t;
+	t = p->ready;
+	p->ready = NULL;
+	if (t || (p->hand.octets >= HAND_OCTETS_MAX && !idle))
+		return t;
+	return fresh(p, idle);
+}
+
+static struct client_msg *next(void *arg, bool idle)
+{
+	struct push *p = arg;
+	struct try *t = NULL;
+
+	if (idle)
+		push_flush(p);
+	while (goes_on(p) && (t = choose(p, idle))) {
+		int e;
+
+		msg_make(p, t);
+		e = mend_for_host(p, t);
+		if (e == 0)
+			return &t->msg;
+		if (e > 0)
+			settle(p, t);
+		else
+			end_unreadable(p, t, e);
+	}
+	/* Whoever waits for replies wakes when mailchuted speaks: it must be heard, and when it
+	 * cannot be, not be listened to. */
+	push_hear(p, 0);
+	if (p->report.leaving || hand_room(&p->hand) == 0)
+		p->feed.fd = -1;
+	return NULL;
+}
+
+/* Takes over what is said of one recipient. True: it is to be tried on another connection. */
+static bool take_verdict(struct push *p, struct result *r, struct verdict *got,
                          bool dsn_offered)
 {
 	/* A connection that was good and then closed without a word was idle for too long,
@@ -82,398 +331,250 @@ static bool take_verdict(const struct push *p, struct result *r, struct verdict 
 		got->kind = VERDICT_RECONNECT;
 	buf_free(&r->verdict.text);
 	r->verdict = *got;
+	r->ours = false;
 	r->no_dsn = !dsn_offered;
-	return got->kind == VERDICT_RECONNECT;
-}
-
-/* Makes what is sent legal for this host. 0; 1: it cannot be, and every recipient has its
- * verdict; -errno: the message cannot be read. */
-static int mend_for_host(const struct push *p, const struct message *m, struct sending *s,
-                         struct mending *g)
-{
-	struct client_msg *msg = &s->msg;
-	struct mend_host host = { .eightbit = client_offers_8bit(p->client) };
-	bool utf8 = !text_is_ascii(msg->sender);
-	struct str why;
-	int e;
-
-	for (size_t i = 0; i < msg->rcpts; i++)
-		utf8 |= !text_is_ascii(msg->rcpt[i].addr);
-	/* A header in UTF-8 is for messages that cannot do without SMTPUTF8: the host could not
-	 * pass others on to hosts that lack it. */
-	host.utf8 = utf8 && client_offers_utf8(p->client);
-	e = mending_start(g, m, &host);
-	if (e < 0)
-		return e;
-	why = mending_refusal(g);
-	for (size_t i = 0; i < msg->rcpts && why.n; i++) {
-		struct verdict *v = &msg->rcpt[i].verdict;
-
-		*v = (struct verdict){ .kind = VERDICT_FAILED,
-			               .stage = STAGE_MAIL,
-			               .code = 554 };
-		buf_z(&v->text, "554 ");
-		buf_str(&v->text, why);
+	got->text = (struct buf)BUF_INIT;
+	if (got->kind == VERDICT_DOUBT && p->lost.kind != VERDICT_DOUBT) {
+		p->lost = *got;
+		p->lost.text = (struct buf)BUF_INIT;
+		buf_str(&p->lost.text, buf_view(&r->verdict.text));
 	}
-	mending_apply(g, msg);
-	return why.n > 0;
+	return got->kind == VERDICT_RECONNECT || got->kind == VERDICT_HOST ||
+	       got->kind == VERDICT_REST;
 }
 
-static void report_mended(struct push *p, const struct message *m,
-                          const struct mending *g)
+/* What came of one sending. How many recipients are to be tried again. */
+static size_t take_verdicts(struct push *p, struct try *t)
 {
-	_cleanup_buf_ struct buf b = BUF_INIT;
+	size_t again = 0, done = 0, settled = 0;
 
-	mending_words(g, &b);
-	report_line(&p->report, "log i mended id=%s relay=%s%s", m->id.c,
-	            p->report.remote, b.p);
+	for (size_t i = 0; i < t->msg.rcpts; i++) {
+		struct verdict *got = &t->msg.rcpt[i].verdict;
+
+		done += got->kind == VERDICT_DONE;
+		settled += got->kind <= VERDICT_FAILED;
+		again += take_verdict(p, &t->res[t->number[i]], got, t->msg.dsn_offered);
+	}
+	if (settled) {
+		p->settled++;
+		p->moved = true;
+		p->barren = p->aside = 0;
+	}
+	if (done) {
+		p->took_messages++;
+		p->took_rcpts += done;
+		if (t->mending)
+			report_mended(p, t);
+	}
+	judge_pace(p, t, done > 0);
+	return again;
 }
 
-/* One client_send(). Returns how many recipients are to be tried on another connection, or
- * -errno when the message could not be read. */
-static int send_once(struct push *p, struct message *m, struct result *res,
-                     bool *ret_settled)
+static void done(void *arg, struct client_msg *msg, int error)
 {
-	struct mending g = { .m = NULL };
-	struct sending s;
-	bool done = false;
-	int e, again = 0;
+	struct push *p = arg;
+	struct try *t = msg->arg;
+	size_t again;
 
-	*ret_settled = false;
-	sending_make(&s, p, m, res);
-	p->sending = m;
-	e = mend_for_host(p, m, &s, &g);
-	if (e == 0)
-		e = client_send(p->client, &s.msg);
-	for (size_t i = 0; i < s.msg.rcpts; i++) {
-		struct verdict *got = &s.msg.rcpt[i].verdict;
+	if (!p->report.leaving)
+		p->feed.fd = JOB_FD_SOCKET;
+	if (error < 0) {
+		end_unreadable(p, t, error);
+		return;
+	}
+	again = take_verdicts(p, t);
+	if (judge_refuses_null(p, t)) {
+		t->by_admin = p->moved = true;
+		hand_unmake(t);
+		hand_back(&p->hand, t, again ? p->connection : 0);
+		return;
+	}
+	/* Was it not <>? Then the next one begins with that again. */
+	if (t->by_admin && !again)
+		p->no_null = !judge_blames_sender(t);
+	hand_unmake(t);
+	if (again)
+		hand_back(&p->hand, t, p->connection);
+	else
+		settle(p, t);
+}
 
-		done |= got->kind == VERDICT_DONE;
-		res[s.number[i]].ours = e > 0; /* not to be mended */
-		if (e >= 0) {
-			again +=
-			    take_verdict(p, &res[s.number[i]], got, s.msg.dsn_offered);
-			*ret_settled |= e == 0 && got->kind <= VERDICT_FAILED;
-		} else {
-			buf_free(&got->text);
+/* ---- A connection has ended ---- */
+
+static struct verdict *open_verdict(struct try *t, enum verdict_kind kind)
+{
+	for (size_t i = 0; i < t->m.note.plan.rcpts; i++)
+		if (t->res[i].open && t->res[i].verdict.kind == kind)
+			return &t->res[i].verdict;
+	return NULL;
+}
+
+/* Whom the trouble came with: the one with a verdict of the host; when connections settle
+ * nothing, the first, unless one in doubt was in front of it. Only one: what was behind it is
+ * tried again. */
+static struct try *culprit(struct push *p, struct verdict **ret_why)
+{
+	struct try *found = NULL;
+	struct verdict *v;
+
+	for (struct try *t = p->hand.first; t; t = t->behind) {
+		if (!found && (v = open_verdict(t, VERDICT_HOST))) {
+			found = t;
+			*ret_why = v;
 		}
+		for (size_t i = 0; t != found && i < t->m.note.plan.rcpts; i++)
+			if (t->res[i].open && t->res[i].verdict.kind >= VERDICT_HOST &&
+			    t->res[i].verdict.kind != VERDICT_DOUBT)
+				t->res[i].verdict.kind = VERDICT_RECONNECT;
 	}
-	if (e == 0 && done && mending_any(&g))
-		report_mended(p, m, &g);
-	mending_free(&g);
-	free(s.msg.rcpt);
-	free(s.number);
-	return e < 0 ? e : again;
+	if (!found && p->barren >= BARREN_MAX && p->lost.kind != VERDICT_DOUBT &&
+	    p->hand.first && (v = open_verdict(p->hand.first, VERDICT_RECONNECT))) {
+		found = p->hand.first;
+		*ret_why = v;
+	}
+	return found;
 }
 
 /* What looks like the host's trouble may be this message's: 451 4.3.0 of a content filter,
  * silence after a large packet. Its neighbours tell; report_outcome() puts it behind them. */
 static bool ask_a_neighbour(struct push *p, const struct verdict *v)
 {
-	return v->kind != VERDICT_DOUBT && v->stage >= STAGE_MAIL && v->code != 421 &&
-	       p->queued_n && ++p->aside < ASIDE_MAX;
+	return v->stage >= STAGE_MAIL && v->code != 421 && hand_others(&p->hand) &&
+	       ++p->aside < ASIDE_MAX;
 }
 
-static void find_host_trouble(struct push *p, const struct message *m,
-                              const struct result *res)
+/* Another host is asked about this message, too. */
+static void tried_elsewhere(struct try *t)
 {
-	for (size_t i = 0; i < m->note.plan.rcpts && !p->host_told; i++) {
-		const struct verdict *v = &res[i].verdict;
+	for (size_t i = 0; i < t->m.note.plan.rcpts; i++)
+		if (t->res[i].open && t->res[i].verdict.kind == VERDICT_HOST)
+			t->res[i].verdict.kind = VERDICT_RECONNECT;
+}
 
-		if (res[i].open &&
-		    (v->kind == VERDICT_HOST || v->kind == VERDICT_RECONNECT ||
-		     (v->kind == VERDICT_DOUBT && p->barren >= BARREN_MAX))) {
-			if (ask_a_neighbour(p, v))
+static void find_host_trouble(struct push *p)
+{
+	struct verdict *why = NULL;
+	struct try *t = culprit(p, &why);
+
+	if (p->report.gave_up)
+		return;
+	if (t) {
+		if (!ask_a_neighbour(p, why)) {
+			if (push_elsewhere(p, why)) {
+				tried_elsewhere(t);
 				return;
-			push_host(p, v);
+			}
+			push_host(p, why);
 		}
+		hand_pick(&p->hand, t);
+		settle(p, t);
+	} else if (p->barren >= BARREN_MAX && !push_elsewhere(p, &p->lost)) {
+		if (p->lost.kind != VERDICT_DOUBT)
+			buf_z(&p->lost.text,
+			      "the connection ends before anything is sent");
+		push_host(p, &p->lost);
 	}
 }
 
-/* Sends, over as many connections as it takes while each brings the message on. */
-static void send_all(struct push *p, struct message *m, struct result *res)
+static void tell_learned(struct push *p)
 {
-	bool settled;
-	int again;
+	_cleanup_buf_ struct buf now = BUF_INIT;
 
-	do {
-		if (!client_is_open(p->client) && !push_open(p))
-			return;
-		again = send_once(p, m, res, &settled);
-		if (settled) {
-			p->settled++;
-			p->barren = p->aside = 0;
-		} else if (!client_is_open(p->client)) {
-			p->barren++;
-		}
-	} while (again > 0 && p->barren < BARREN_MAX && !p->report.broken &&
-	         !p->report.full);
-	if (again < 0)
-		report_line(&p->report, "log a unreadable id=%s why=\"%s\"", m->id.c,
-		            strerror(-again));
+	client_learned(p->client, &now);
+	if (now.n == 0 || str_eq(buf_view(&now), buf_view(&p->learned)))
+		return;
+	report_line(&p->report, "learned %s", now.p);
+	buf_reset(&p->learned);
+	buf_str(&p->learned, buf_view(&now));
+	p->cc.learned = buf_view(&p->learned);
 }
 
-/* Is it about the sender? A host that waits for the recipient before it judges (Postfix by
- * default) says so at RCPT: with 5.7.x, or with RFC 3463's codes for senders. And 4.7.x at
- * MAIL, the host's trouble with any other sender, can be about <> alone. */
-static bool blames_sender(const struct verdict *v)
-{
-	struct str code = str_from(buf_view(&v->text), 3);
-
-	if (v->stage == STAGE_MAIL)
-		return verdict_is_common(v) ||
-		       (v->kind == VERDICT_HOST && v->code / 10 == 45 &&
-		        str_starts(code, STR(" 4.7.")));
-	return v->stage == STAGE_RCPT && v->kind == VERDICT_FAILED &&
-	       (verdict_is_common(v) || str_starts(code, STR(" 5.1.7 ")) ||
-	        str_starts(code, STR(" 5.1.8 ")));
-}
-
-static bool is_blamed(const struct message *m, const struct result *res)
-{
-	for (size_t i = 0; i < m->note.plan.rcpts; i++)
-		if (res[i].open && blames_sender(&res[i].verdict))
-			return true;
-	return false;
-}
-
-/* Was the sender <> refused? Then once more, at once, with bounce-from. */
-static bool refuses_null(struct push *p, const struct message *m, struct result *res)
-{
-	_cleanup_buf_ struct buf line = BUF_INIT;
-
-	if (m->note.plan.sender[0] || p->no_null || p->bounce_from.n == 0)
-		return false;
-	for (size_t i = 0; i < m->note.plan.rcpts; i++) {
-		struct verdict *v = &res[i].verdict;
-
-		if (!res[i].open || !blames_sender(v))
-			continue;
-		if (!p->no_null)
-			log_value(&line, "text", buf_view(&v->text));
-		p->no_null = true;
-		buf_free(&v->text);
-		v->kind = VERDICT_RECONNECT;
-	}
-	if (p->no_null)
-		report_line(&p->report, "log w bounce-from id=%s relay=%s from=%s%s",
-		            m->id.c, p->report.remote, p->bounce_from.p,
-		            line.n ? line.p : "");
-	return p->no_null;
-}
-
-static void deliver(struct push *p, struct message *m, struct result *res)
+static void connection_ended(struct push *p)
 {
 	struct pollfd pfd = { .fd = JOB_FD_SOCKET, .events = POLLRDHUP };
 
-	send_all(p, m, res);
-	if (refuses_null(p, m, res)) {
-		send_all(p, m, res);
-		/* Then it was not <>: the next one begins with that again. */
-		p->no_null = !is_blamed(m, res);
-	}
+	tell_learned(p);
+	p->barren = p->moved ? 0 : p->barren + 1;
 	/* What ended because we were asked to leave says nothing of the host. */
 	if (poll(&pfd, 1, 0) > 0 && pfd.revents)
 		p->report.leaving = p->halt = true;
-	if (!p->report.leaving && !p->report.gave_up)
-		find_host_trouble(p, m, res);
+	if (!p->report.leaving)
+		find_host_trouble(p);
+	buf_free(&p->lost.text);
+	p->lost = (struct verdict){ .kind = VERDICT_HOST };
+	push_flush(p);
 }
 
-/* What no host is asked. reply: "550 5.3.5 words", or 4yz. At RCPT and with codes that no
- * host uses for the sender or the content, so that nobody is blamed but the recipient. */
-static void refuse_here(struct result *res, const char *reply)
+/* ---- All of it ---- */
+
+/* Is there anything to send? */
+static bool has_work(struct push *p)
 {
-	struct verdict *v = &res->verdict;
-	uint64_t code = 0;
+	struct try *t;
 
-	str_u64(str_head(str_z(reply), 3), &code);
-	v->kind = reply[0] == '4' ? VERDICT_LATER : VERDICT_FAILED;
-	v->stage = STAGE_RCPT;
-	v->code = (int)code;
-	buf_reset(&v->text);
-	buf_z(&v->text, reply);
-	res->ours = true;
-}
-
-/* Too big for us: known before the host is asked. */
-static bool refuse_size(const struct push *p, const struct message *m, struct result *res)
-{
-	if (p->conf.max_message_size <= 0 || m->size <= p->conf.max_message_size)
-		return false;
-	for (size_t i = 0; i < m->note.plan.rcpts; i++) {
-		struct verdict *v = &res[i].verdict;
-
-		if (!res[i].open)
-			continue;
-		res[i].ours = true;
-		v->kind = VERDICT_FAILED;
-		v->stage = STAGE_MAIL;
-		v->code = 552;
-		buf_fmt(&v->text,
-		        "552 5.3.4 message of %lld octets is over max-message-size",
-		        (long long)m->size);
-	}
-	return true;
-}
-
-/* A message that goes round in a circle is sent to nobody. */
-static bool refuse_loop(const struct push *p, const struct message *m, struct result *res)
-{
-	const char *why = guard_loop(m->original, p->compose.hostname, id_str(&m->id));
-
-	for (size_t i = 0; why && i < m->note.plan.rcpts; i++)
-		if (res[i].open)
-			refuse_here(&res[i], why);
-	return why != NULL;
-}
-
-/* Recipients that aliases lead to, but no mail. True: there is nobody else. */
-static bool refuse_aliases(const struct message *m, struct result *res)
-{
-	bool others = false;
-
-	for (size_t i = 0; i < m->note.plan.rcpts; i++) {
-		if (res[i].open && m->note.plan.rcpt[i].refused)
-			refuse_here(&res[i], m->note.plan.rcpt[i].refused);
-		else
-			others |= res[i].open;
-	}
-	return !others;
-}
-
-/* Has this recipient been refused so before, and is it sure by now that it is its own
- * fault? (breaker.h) */
-static bool is_own_fault(const struct push *p, const struct message *m, size_t i,
-                         int64_t now)
-{
-	const struct note_rcpt *before = &m->note.rcpt[i];
-
-	if (p->report.probing || before->state != NOTE_LATER || before->code < 500)
-		return false;
-	return p->accepted > before->time || now - m->note.first_trouble >= SECOND_LOOK;
-}
-
-/* A refusal that any message could have got is not final at first. */
-static void suspend(struct push *p, const struct message *m, struct result *res)
-{
-	size_t n = m->note.plan.rcpts, done = 0, at = n;
-	int64_t now = clock_real();
-
-	for (size_t i = 0; i < n; i++) {
-		done += res[i].open && res[i].verdict.kind == VERDICT_DONE;
-		if (res[i].open && verdict_is_common(&res[i].verdict))
-			at = i;
-	}
-	if (done) {
-		p->accepted = now;
-		report_line(&p->report, "good");
-	}
-	if (done || at == n)
-		return;
-	/* A host that takes no reports (sender <>) may still take all other mail. */
-	if (m->note.plan.sender[0] || p->report.probing)
-		report_refused(&p->report, m, &res[at].verdict);
-	for (size_t i = 0; i < n; i++) {
-		struct verdict *v = &res[i].verdict;
-
-		if (res[i].open && v->kind == VERDICT_FAILED && verdict_is_common(v) &&
-		    !is_own_fault(p, m, i, now))
-			v->kind = VERDICT_LATER;
-	}
-}
-
-/* "5 days", "36 hours", "10 minutes": the largest unit that is true. */
-static void span_words(struct buf *b, int64_t seconds)
-{
-	static const struct {
-		int64_t unit;
-		const char *name;
-	} units[] = {
-		{ 86400, "day" }, { 3600, "hour" }, { 60, "minute" }, { 1, "second" }
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-		int64_t n = seconds / units[i].unit;
-
-		if (seconds % units[i].unit)
-			continue;
-		buf_fmt(b, "%lld %s%s", (long long)n, units[i].name, n == 1 ? "" : "s");
-		return;
-	}
-}
-
-/* The host is dead. What waits for longer than give-up fails, the rest may be luckier. */
-static void give_up(struct push *p, struct message *m, struct result *res)
-{
-	int64_t now = clock_real(), most = p->host->give_up;
-
-	if (now - m->env.time <= most) {
-		report_put_off(&p->report, m, now + PUT_OFF);
-		return;
-	}
-	for (size_t i = 0; i < m->note.plan.rcpts; i++) {
-		struct verdict *v = &res[i].verdict;
-
-		if (!res[i].open)
-			continue;
-		v->kind = VERDICT_FAILED;
-		v->stage = p->why.stage;
-		v->code = 0;
-		buf_reset(&v->text);
-		buf_fmt(&v->text, "%s has not been reached for more than ",
-		        p->host->host.v[0]);
-		span_words(&v->text, most);
-		buf_z(&v->text, ": ");
-		buf_str(&v->text, buf_view(&p->why.text));
-	}
-	report_outcome(&p->report, m, res, now);
-}
-
-static void work_on(struct push *p, struct message *m)
-{
-	size_t n = m->note.plan.rcpts;
-	struct result *res = calloc(n + 1, sizeof(*res));
-
-	if (!res)
-		die_oom();
-	for (size_t i = 0; i < n; i++) {
-		res[i].open = m->note.rcpt[i].state != NOTE_DONE &&
-		              m->note.rcpt[i].state != NOTE_FAILED;
-		res[i].verdict.kind = VERDICT_RECONNECT; /* not tried on any yet */
-	}
-	if (!refuse_size(p, m, res) && !refuse_loop(p, m, res) &&
-	    !refuse_aliases(m, res) && !p->report.gave_up)
-		deliver(p, m, res);
 	if (p->report.gave_up) {
-		give_up(p, m, res);
-	} else {
-		suspend(p, m, res);
-		push_hear(p, 0);
-		p->report.others = p->queued_n > 0;
-		report_outcome(&p->report, m, res, clock_real());
+		while ((t = p->ready ? p->ready : hand_again(&p->hand, 0))) {
+			p->ready = NULL;
+			judge_give_up(p, t);
+			hand_end(&p->hand, t);
+		}
 	}
-	for (size_t i = 0; i < n; i++)
-		buf_free(&res[i].verdict.text);
-	free(res);
+	if (!p->ready && !p->hand.first)
+		p->ready = fresh(p, true);
+	return p->ready || p->hand.first;
 }
 
-void push_work(struct push *p)
+/* Those that wait to be sent again when there is no more sending. What was settled of them is
+ * written down, and what the journal has an "s" of: it is in no doubt. Else they were not
+ * tried. */
+static void let_be(struct push *p)
 {
-	struct queued q = p->queued[0];
-	struct message m;
-	const char *why;
-	int e;
+	struct try *t;
 
-	memmove(&p->queued[0], &p->queued[1], --p->queued_n * sizeof(p->queued[0]));
-	e = message_load(&m, &q.job, q.fd, q.note, &p->compose, &why);
-	if (e == 0 && m.note.pending == 0)
-		report_settled(&p->report, &m, clock_real());
-	else if (e == 0)
-		work_on(p, &m);
-	else if (e == -EBADMSG)
-		report_bad(&p->report, &q.job.id, q.job.due, why);
-	else
-		report_line(&p->report, "log a unreadable id=%s why=\"%s\"", q.job.id.c,
-		            strerror(-e));
-	message_free(&m);
+	while ((t = p->ready ? p->ready : hand_again(&p->hand, 0))) {
+		p->ready = NULL;
+		if (t->m.committed || has_results(t))
+			judge_outcome(p, t, false);
+		hand_end(&p->hand, t);
+	}
+	while (p->hand.n) {
+		struct queued q;
+
+		t = hand_begin(&p->hand, &q);
+		cleanup_fd(&q.fd);
+		cleanup_fd(&q.note);
+		hand_end(&p->hand, t);
+	}
+}
+
+void push_serve(struct push *p)
+{
+	p->feed = (struct client_feed){
+		.next = next, .done = done, .flush = flush, .fd = -1, .arg = p
+	};
+	while (goes_on(p) && has_work(p)) {
+		if (!client_is_open(p->client) && !push_open(p))
+			continue; /* it was said why, or what waits is given up */
+		push_flush(p);
+		p->feed.fd = JOB_FD_SOCKET;
+		client_stream(p->client, &p->feed);
+		/* It is for nobody that waits: they are for the next. */
+		if (client_is_open(p->client) && hand_waits(&p->hand, p->connection))
+			client_quit(p->client);
+		if (!client_is_open(p->client))
+			connection_ended(p);
+		else if (hand_is_empty(&p->hand))
+			break; /* nothing came for a while */
+	}
+	let_be(p);
+	/* All that was in hand is given up or put off. */
+	if (p->report.gave_up && !p->host_told)
+		push_host(p, &p->why);
+	if (client_is_open(p->client)) {
+		tell_learned(p);
+		push_flush(p);
+		client_quit(p->client);
+	}
+	push_ticket(p);
+	push_flush(p);
 }

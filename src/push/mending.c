@@ -4,43 +4,59 @@
 #include <errno.h>
 #include <unistd.h>
 
-static ssize_t read_body(struct mending *g, int64_t at)
+/* A piece of the body, from at on; n == 0: its end. 0 or -errno. */
+static int read_body(struct mending *g, int64_t at, struct str *ret)
 {
+	const struct message *m = g->m;
 	ssize_t n;
 
+	if (m->whole) {
+		*ret = str_head(str_from(buf_view(&m->text), (size_t)(m->body_at + at)),
+		                MENDING_BLOCK);
+		return 0;
+	}
+	if (!g->block)
+		g->block = malloc(MENDING_BLOCK);
+	if (!g->block)
+		die_oom();
 	do
-		n = pread(g->m->fd, g->block, sizeof(g->block), g->m->body_at + at);
+		n = pread(m->fd, g->block, MENDING_BLOCK, m->body_at + at);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return -errno;
+	*ret = (struct str){ g->block, (size_t)n };
+	return 0;
 }
 
 /* Is it legal? Nearly always. */
 static int look(struct mending *g)
 {
 	struct mend_look l = { .faults = 0 };
+	struct str part;
 	int64_t at = 0;
-	ssize_t n;
+	int e;
 
-	while ((n = read_body(g, at)) > 0) {
-		mend_look_add(&l, (struct str){ g->block, (size_t)n });
-		at += n;
+	while ((e = read_body(g, at, &part)) == 0 && part.n) {
+		mend_look_add(&l, part);
+		at += (int64_t)part.n;
 	}
 	g->body_faults = mend_look_end(&l, &g->host);
-	return (int)n;
+	return e;
 }
 
 static int scan(struct mending *g)
 {
+	struct str part;
 	int64_t at = 0;
-	ssize_t n;
+	int e;
 
-	while ((n = read_body(g, at)) > 0) {
-		mend_scan_add(&g->scan, (struct str){ g->block, (size_t)n });
-		at += n;
+	while ((e = read_body(g, at, &part)) == 0 && part.n) {
+		mend_scan_add(&g->scan, part);
+		at += (int64_t)part.n;
 	}
-	if (n == 0)
+	if (e == 0)
 		mend_scan_end(&g->scan);
-	return (int)n;
+	return e;
 }
 
 int mending_start(struct mending *g, const struct message *m, const struct mend_host *h)
@@ -67,6 +83,8 @@ void mending_free(struct mending *g)
 	mend_scan_free(&g->scan);
 	buf_free(&g->header);
 	buf_free(&g->ready);
+	free(g->block);
+	g->block = NULL;
 }
 
 struct str mending_refusal(const struct mending *g)
@@ -95,16 +113,17 @@ static int body_rewind(void *arg)
 /* More octets of the mended body: 0, also at the end, or -errno. */
 static int body_more(struct mending *g)
 {
-	ssize_t n = read_body(g, g->at);
+	struct str part;
+	int e = read_body(g, g->at, &part);
 
-	if (n < 0)
-		return (int)n;
+	if (e < 0)
+		return e;
 	buf_reset(&g->ready);
 	g->given = 0;
-	g->at += n;
-	g->end = n == 0;
-	if (n)
-		mend_add(&g->mend, (struct str){ g->block, (size_t)n }, &g->ready);
+	g->at += (int64_t)part.n;
+	g->end = part.n == 0;
+	if (part.n)
+		mend_add(&g->mend, part, &g->ready);
 	else
 		mend_end(&g->mend, &g->ready);
 	return 0;

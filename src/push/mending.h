@@ -23,7 +23,7 @@ struct mending {
 	struct buf ready; /* to be given, from .given on */
 	size_t given;
 	struct client_body body;
-	char block[MENDING_BLOCK];
+	char *block; /* of the file, where the message's text is not all of it */
 };
 
 /* Reads the message's body, and again when it is not legal for this host, and finds out what

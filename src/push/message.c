@@ -5,7 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_AHEAD = 65536, NOTE_MAX = 64 << 20 };
+enum {
+	READ_FIRST =
+	    8192, /* most messages are smaller: then their text has no spare room */
+	READ_AHEAD = 65536,
+	NOTE_MAX = 64 << 20,
+};
 
 /* What Received and Message-ID call us when no full name is known: the short one. */
 static struct str short_name(char name[static MESSAGE_NAME_MAX + 1])
@@ -40,7 +45,20 @@ void message_conf(const struct conf *conf, char room[static MESSAGE_NAME_MAX + 1
 		                   .expose = conf->expose,
 		                   .override = conf->override,
 		                   .override_user = conf->override_user,
-		                   .own_uid = geteuid() };
+		                   .own_uid = geteuid(),
+		                   .listener_uid = conf->listener_uid };
+}
+
+static int read_first(struct message *m, bool *ret_end)
+{
+	char block[READ_FIRST];
+	ssize_t n = io_read(m->fd, block, sizeof(block));
+
+	if (n < 0)
+		return (int)n;
+	buf_add(&m->text, block, (size_t)n);
+	*ret_end = (size_t)n < sizeof(block);
+	return 0;
 }
 
 /* Reads on, twice as far each time: what was read is parsed again. */
@@ -259,15 +277,19 @@ static void find_told(struct message *m)
 	struct str text = outcomes(m), n;
 	struct outcome_line l;
 	uint64_t ended = 0, report = 0;
-	bool *seen = calloc(m->note.plan.rcpts + 1, sizeof(*seen));
+	bool doubt = false, *seen = calloc(m->note.plan.rcpts + 1, sizeof(*seen));
 
 	if (!seen)
 		die_oom();
 	while (next_outcome(m, &text, &l)) {
 		n = str_from(l.line, 2);
-		if (l.kind == 'e')
+		if (l.kind == 'e') {
 			ended++;
-		else if (l.kind == 'b' && !str_u64(n, &report))
+			m->doubted = doubt;
+			doubt = false;
+		}
+		doubt |= l.kind == 'd';
+		if (l.kind == 'b' && !str_u64(n, &report))
 			report = 0;
 		if (l.number == 0 || seen[l.number - 1] ||
 		    (l.rest.p[0] != 'D' && l.rest.p[0] != 'F'))
@@ -365,31 +387,49 @@ void message_note(const struct message *m, struct str route, struct str origin,
 	free(number);
 }
 
-int message_load(struct message *m, const struct job_record *job, int fd, int note,
-                 const struct compose_conf *c, const char **ret_why)
+/* Envelope and header; text must be empty. */
+static int load_text(struct message *m, const char **ret_why)
 {
-	_cleanup_fd_ int note_fd = note;
 	struct stat st;
+	const char *text;
 	size_t used;
 	bool end = false;
-	int e;
+	int e = read_first(m, &end);
 
-	*m = (struct message){ .id = job->id, .due = job->due, .fd = fd };
-	*ret_why = "";
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	e = read_on(m, &end);
 	if (e == 0)
 		e = load_envelope(m, &used, &end, ret_why);
 	if (e < 0)
 		return e;
-	/* Parsing again: reading on may move the text that the envelope borrows from. */
+	text = m->text.p;
 	e = load_header(m, used, &end, ret_why);
 	if (e < 0)
 		return e;
-	m->size = st.st_size - (int64_t)used;
+	m->whole = end;
+	if (!end && fstat(m->fd, &st) < 0)
+		return -errno;
+	m->size = (end ? (int64_t)m->text.n : st.st_size) - (int64_t)used;
+	/* The envelope borrows from the text, which reading on may have moved. */
+	if (m->text.p == text)
+		return 0;
 	envelope_free(&m->env);
+	m->has_env = false;
 	e = envelope_parse(buf_view(&m->text), &m->env, &used, ret_why);
+	m->has_env = e == 0;
+	return e;
+}
+
+int message_load(struct message *m, const struct job_record *job, int fd, int note,
+                 const struct compose_conf *c, const char **ret_why)
+{
+	_cleanup_fd_ int note_fd = note;
+	int e;
+
+	*m = (struct message){ .id = job->id, .due = job->due, .fd = fd };
+	*ret_why = "";
+	e = load_text(m, ret_why);
+	/* Anybody can write such a line; the listener's is about somebody else. */
+	if (e == 0 && (c->listener_uid < 0 || m->env.uid != (uint64_t)c->listener_uid))
+		m->env.client = STR("");
 	if (e == 0)
 		e = load_note(m, note_fd, ret_why);
 	if (e < 0)

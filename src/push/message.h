@@ -14,11 +14,14 @@ struct message {
 	uint32_t due;
 	int fd;
 	struct buf text; /* the beginning of the queue file: envelope and header */
+	bool whole;      /* text is all of the file */
 	struct envelope env;
 	bool has_env;
 	struct buf note_text;
 	struct note note; /* with a plan; made from the envelope when there is none yet */
-	bool noted; /* its note holds this plan; else a whole note is to be written */
+	bool noted;     /* its note holds this plan; else a whole note is to be written */
+	bool doubted;   /* its last try ended in doubt */
+	bool committed; /* for its keeper: the journal has an "s" of it (job.h) */
 	/* Of each recipient: has a report told what became of it? */
 	bool *told;
 	/* Composed anew: of each recipient of the old note its index in the new plan plus one,

@@ -40,6 +40,7 @@ struct outcome {
 	unsigned warnings;     /* that are due with this try */
 	struct dsn_rcpt *tell; /* whom the report tells of */
 	size_t tells, tells_failed, tells_relayed;
+	bool tells_expired;  /* of one whose time is over */
 	struct buf to;       /* whom it goes to */
 	size_t orphans;      /* failures that nobody can be told of */
 	struct buf up, file; /* records for mailchuted, and for the journal */
@@ -128,6 +129,13 @@ static enum note_state state_of(const struct outcome *o, size_t i)
 	return NOTE_PENDING;
 }
 
+/* Failed as its time, or the host's, is over. What is refused for good in the last try is not
+ * that. */
+static bool ran_out(const struct outcome *o, size_t i)
+{
+	return o->r->gave_up || (o->expired && o->res[i].verdict.kind != VERDICT_FAILED);
+}
+
 static bool is_relayed(const struct outcome *o, size_t i)
 {
 	return o->res[i].no_dsn && o->res[i].verdict.kind == VERDICT_DONE &&
@@ -173,9 +181,11 @@ static void judge_one(struct outcome *o, size_t i)
 		tell(o, i, DSN_RELAYED, v->code, buf_view(&v->text));
 	else if (s == NOTE_LATER && o->warnings && wants(o, i, DSN_DELAYED))
 		tell(o, i, DSN_DELAYED, v->code, buf_view(&v->text));
-	else if (s == NOTE_FAILED && wants(o, i, DSN_FAILED))
-		tell(o, i, DSN_FAILED, ours ? 0 : v->code,
-		     str_from(buf_view(&v->text), ours ? REPLY_CODE : 0));
+	if (s != NOTE_FAILED || !wants(o, i, DSN_FAILED))
+		return;
+	o->tells_expired |= ran_out(o, i);
+	tell(o, i, DSN_FAILED, ours ? 0 : v->code,
+	     str_from(buf_view(&v->text), ours ? REPLY_CODE : 0));
 }
 
 static void add_to(struct outcome *o, const char *addr)
@@ -269,10 +279,17 @@ static void log_rcpt(struct outcome *o, size_t i, char level, const char *event,
 		buf_fmt(&line, " code=%d", v->code);
 	else
 		log_value(&line, "stage", str_z(smtp_stage_name(v->stage)));
-	log_value(&line, "text", buf_view(&v->text));
+	log_text(&line, "text", buf_view(&v->text));
 	if (next)
 		buf_fmt(&line, " next=%llds", (long long)next);
-	buf_fmt(&o->logs, "log %c %s id=%s%s\n", level, event, o->m->id.c, line.p);
+	buf_z(&o->logs, "log ");
+	buf_c(&o->logs, level);
+	buf_c(&o->logs, ' ');
+	buf_z(&o->logs, event);
+	buf_z(&o->logs, " id=");
+	buf_str(&o->logs, id_str(&o->m->id));
+	buf_str(&o->logs, buf_view(&line));
+	buf_c(&o->logs, '\n');
 }
 
 /* A host that loses its last reply every time may have taken the message every time. */
@@ -318,7 +335,7 @@ static void one_rcpt(struct outcome *o, size_t i)
 		log_rcpt(o, i, 'w', "deferred", o->backoff);
 	} else {
 		o->failed++;
-		log_rcpt(o, i, 'w', o->expired ? "expired" : "failed", 0);
+		log_rcpt(o, i, 'w', ran_out(o, i) ? "expired" : "failed", 0);
 	}
 	if (is_relayed(o, i))
 		buf_z(&text, RELAYED);
@@ -463,7 +480,7 @@ static int dsn_file(const struct outcome *o)
 		               .arrived = m->env.time,
 		               .now = o->now,
 		               .remote = str_z(r->remote),
-		               .expired = o->expired,
+		               .expired = o->tells_expired,
 		               .lifetime =
 		                   r->gave_up ? r->host->give_up : r->host->lifetime,
 		               .until = since + r->host->lifetime,
@@ -518,17 +535,28 @@ static void undecided(struct outcome *o)
 {
 	buf_reset(&o->up);
 	buf_reset(&o->file);
-	if (!o->met || o->r->broken || o->r->leaving)
-		return; /* not tried, or stopped since mailchuted is gone */
+	/* Not tried, or stopped since mailchuted is gone. But what the journal has an "s" of is
+	 * in no doubt: that must be said. */
+	if (!o->m->committed && (!o->met || o->r->broken || o->r->leaving))
+		return;
 	print_end(o);
 	report_journal(o->r, buf_view(&o->file));
 	report_send(o->r, buf_view(&o->up));
 }
 
-/* Every recipient of a message without a note: as nearly always. */
+/* Was every recipient of a message without a note accepted? As nearly always. */
+static bool is_accepted(const struct outcome *o)
+{
+	for (size_t i = 0; i < o->m->note.plan.rcpts; i++)
+		if (!o->res[i].open || o->res[i].verdict.kind != VERDICT_DONE)
+			return false;
+	return !o->m->noted && o->tells == 0;
+}
+
 static void accepted(struct outcome *o)
 {
-	buf_reset(&o->up);
+	for (size_t i = 0; i < o->m->note.plan.rcpts; i++)
+		log_rcpt(o, i, 'i', "delivered", 0);
 	record_begin(&o->up, "ok", &o->m->id, o->m->due);
 	buf_fmt(&o->up, "%d \n", o->res[0].verdict.code);
 	report_journal(o->r, buf_view(&o->up));
@@ -541,6 +569,10 @@ static void outcome_run(struct outcome *o)
 	size_t n = o->m->note.plan.rcpts;
 
 	judge(o);
+	if (is_accepted(o)) {
+		accepted(o);
+		return;
+	}
 	plan_lines(o);
 	told_lines(o);
 	for (size_t i = 0; i < n; i++)
@@ -548,8 +580,6 @@ static void outcome_run(struct outcome *o)
 			one_rcpt(o, i);
 	if (o->done + o->later + o->failed + o->doubt == 0) {
 		undecided(o);
-	} else if (!o->m->noted && o->done == n && o->tells == 0) {
-		accepted(o);
 	} else {
 		end_lines(o);
 		send_up(o);

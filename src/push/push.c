@@ -7,31 +7,20 @@
  */
 #include "base/clock.h"
 #include "base/io.h"
-#include "push/fence.h"
+#include "prog/fence.h"
 #include "push/maps.h"
 #include "push/push.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 enum {
-	LINGER_MS = 5000,
 	CONF_MAX = 16 << 20,
-	CA_FILE_MAX = 4 << 20,
+	PEM_FILE_MAX = 4 << 20,
+	KEY_FILE_MAX = 64 << 10, /* as of a secret */
 };
-
-void push_host(struct push *p, const struct verdict *v)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT;
-
-	buf_escape(&text, buf_view(&v->text), 400);
-	report_line(&p->report, "host %s %d %s", smtp_stage_name(v->stage), v->code,
-	            text.n ? text.p : "no reply");
-	p->host_told = true;
-}
 
 static void host_words(struct push *p, enum smtp_stage stage, const char *words)
 {
@@ -40,95 +29,6 @@ static void host_words(struct push *p, enum smtp_stage stage, const char *words)
 	buf_z(&v.text, words);
 	push_host(p, &v);
 	buf_free(&v.text);
-}
-
-/* Jobs */
-
-static void take_secret(struct push *p, int fd)
-{
-	int e = fd < 0 ? -EACCES : io_slurp(fd, &p->password, 65536);
-
-	while (e == 0 && p->password.n &&
-	       (p->password.p[p->password.n - 1] == '\n' ||
-	        p->password.p[p->password.n - 1] == '\r'))
-		buf_cut(&p->password, p->password.n - 1);
-	if (e < 0)
-		host_words(p, STAGE_AUTH, "the password file cannot be read");
-	p->cc.password = buf_view(&p->password);
-}
-
-static void take_known(struct push *p, struct str rest)
-{
-	struct str word[3] = { STR(""), STR(""), STR("") };
-	uint64_t t;
-
-	for (size_t i = 0; i < ARRAY_LEN(word); i++)
-		str_cut(&rest, ' ', &word[i]);
-	if (str_u64(word[0], &t))
-		p->accepted = (int64_t)t;
-	p->report.probing = str_eq(word[1], STR("1"));
-	if (str_u64(word[2], &t))
-		p->down_since = (int64_t)t;
-}
-
-static void take_packet(struct push *p, struct str text, int fds[static JOB_FDS_MAX])
-{
-	struct job_record rec;
-	struct str line;
-
-	if (!str_cut(&text, '\n', &line) || !job_parse(line, &rec))
-		return;
-	if (str_eq(rec.verb, STR("secret"))) {
-		take_secret(p, fds[0]);
-	} else if (str_eq(rec.verb, STR("stop"))) {
-		p->stop = true;
-	} else if (str_eq(rec.verb, STR("halt"))) {
-		p->halt = true;
-	} else if (str_eq(rec.verb, STR("known"))) {
-		take_known(p, rec.rest);
-	} else if (str_eq(rec.verb, STR("job")) && p->queued_n < PUSH_QUEUED_MAX &&
-	           fds[0] >= 0) {
-		rec.rest = rec.verb = STR("");
-		p->queued[p->queued_n++] =
-		    (struct queued){ .job = rec, .fd = fds[0], .note = fds[1] };
-		fds[0] = fds[1] = -1;
-	}
-}
-
-void push_hear(struct push *p, int wait_ms)
-{
-	_cleanup_buf_ struct buf packet = BUF_INIT;
-	struct pollfd pfd = { .fd = JOB_FD_SOCKET, .events = POLLIN };
-	int fds[JOB_FDS_MAX];
-
-	while (!p->report.broken && !p->report.leaving && p->queued_n < PUSH_QUEUED_MAX &&
-	       poll(&pfd, 1, wait_ms) > 0) {
-		ssize_t n = job_recv(JOB_FD_SOCKET, &packet, fds);
-
-		/* It is gone, or it wants to be: then it still hears what we say. */
-		if (n <= 0)
-			p->report.leaving = p->halt = true;
-		else
-			take_packet(p, buf_view(&packet), fds);
-		for (size_t i = 0; i < JOB_FDS_MAX; i++)
-			cleanup_fd(&fds[i]);
-		wait_ms = 0;
-	}
-}
-
-static void serve(struct push *p)
-{
-	while (!p->report.broken && !p->report.full && !p->host_told && !p->halt) {
-		push_hear(p, p->queued_n || p->stop ? 0 : LINGER_MS);
-		if (p->report.broken || p->halt || p->queued_n == 0)
-			break;
-		push_work(p);
-	}
-	/* All that was in hand is given up or put off. */
-	if (p->report.gave_up && !p->host_told)
-		push_host(p, &p->why);
-	if (client_is_open(p->client))
-		client_quit(p->client);
 }
 
 /* Start */
@@ -152,23 +52,29 @@ static void client_conf_make(struct push *p)
 
 	message_conf(&p->conf, p->short_name, &p->compose);
 	compose_complete(&p->compose, str_z(p->conf.bounce_from), &p->bounce_from);
-	p->cc = (struct client_conf){ .tls = h->tls == CONF_TLS_NONE ? CLIENT_TLS_NONE
-		                             : h->tls == CONF_TLS_STARTTLS
-		                                 ? CLIENT_TLS_STARTTLS
-		                                 : CLIENT_TLS_IMPLICIT,
-		                      .tls_verify = h->tls_verify,
-		                      .tls_name = str_z(h->tls_name),
-		                      .tls_pin = h->tls_pin,
-		                      .tls_priority = str_z(h->tls_priority),
-		                      .user = str_z(h->user),
-		                      .password = STR(""),
-		                      .auth = h->user[0] != '\0',
-		                      .auth_only = str_z(h->auth),
-		                      .auth_insecure = h->auth_insecure,
-		                      .helo = str_z(p->conf.hostname),
-		                      .session_max = h->session_max * 1000,
-		                      .timeout_scale = 1000,
-		                      .cancel_fd = JOB_FD_SOCKET };
+	p->cc =
+	    (struct client_conf){ .tls = h->tls == CONF_TLS_NONE ? CLIENT_TLS_NONE
+		                         : h->tls == CONF_TLS_STARTTLS
+		                             ? CLIENT_TLS_STARTTLS
+		                             : CLIENT_TLS_IMPLICIT,
+		                  .tls_verify = h->tls_verify,
+		                  .tls_name = str_z(h->tls_name),
+		                  .tls_pin = h->tls_pin,
+		                  .tls_priority = str_z(h->tls_priority),
+		                  .user = str_z(h->user),
+		                  .password = STR(""),
+		                  .token = h->token_command[0] != '\0',
+		                  .auth = h->user[0] || strcmp(h->auth, "external") == 0,
+		                  .auth_only = str_z(h->auth),
+		                  .auth_insecure = h->auth_insecure,
+		                  .source = str_z(h->source_address),
+		                  .helo = str_z(p->conf.hostname),
+		                  .session_max = h->session_max * 1000,
+		                  .timeout_scale = 1000,
+		                  .stream = h->stream,
+		                  .max_ambiguous = (unsigned)h->max_ambiguous,
+		                  .connection_messages = (unsigned)h->connection_messages,
+		                  .cancel_fd = JOB_FD_SOCKET };
 	p->report = (struct reporter){ .sock = JOB_FD_SOCKET,
 		                       .journal = JOB_FD_JOURNAL,
 		                       .conf = &p->conf,
@@ -221,7 +127,77 @@ static void aliases_take(struct push *p)
 	}
 }
 
-/* Everything that needs files: maps, aliases, own CAs, GnuTLS, the template, addresses. */
+/* Who prints the password or token, if a command does. */
+static bool secret_begin(struct push *p)
+{
+	const char *command = p->host->token_command;
+	int e;
+
+	p->secret = (struct secret)SECRET_INIT;
+	if (command[0] == '\0')
+		command = p->host->password_command;
+	if (command[0] == '\0')
+		return true;
+	e = secret_start(&p->secret, command, SECRET_COMMAND_SECONDS);
+	if (e < 0) {
+		host_words(p, STAGE_AUTH, strerror(-e));
+		return false;
+	}
+	p->cc.secret = push_secret;
+	p->cc.secret_arg = p;
+	return true;
+}
+
+/* A file of TLS as a whole. False: it was said why not. */
+static bool pem_take(struct push *p, const char *key, const char *path, struct buf *ret)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT;
+	int e = io_slurp_at(AT_FDCWD, path, ret, PEM_FILE_MAX);
+
+	if (e == 0)
+		return true;
+	buf_fmt(&why, "%s %s: %s", key, path, strerror(-e));
+	host_words(p, STAGE_TLS, why.p);
+	return false;
+}
+
+/* The key is nobody else's to read: as the password's file. */
+static bool key_take(struct push *p)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT, text = BUF_INIT;
+	_cleanup_fd_ int fd = conf_open_secret(p->host->tls_key, &why);
+
+	/* So that it does not grow and leave copies behind. */
+	buf_room(&p->tls_key, KEY_FILE_MAX);
+	if (fd >= 0 && io_slurp(fd, &p->tls_key, KEY_FILE_MAX) == 0) {
+		p->cc.tls_key = buf_view(&p->tls_key);
+		return true;
+	}
+	buf_fmt(&text, "tls-key %s", fd < 0 ? why.p : "cannot be read");
+	host_words(p, STAGE_TLS, text.p);
+	return false;
+}
+
+/* Own CAs, and our certificate. */
+static bool tls_take(struct push *p)
+{
+	const struct smarthost *h = p->host;
+
+	if (p->cc.tls == CLIENT_TLS_NONE)
+		return true;
+	if (h->tls_ca_file[0] && !pem_take(p, "tls-ca-file", h->tls_ca_file, &p->ca))
+		return false;
+	p->cc.tls_ca = buf_view(&p->ca);
+	if (!h->tls_certificate[0])
+		return true;
+	if (!pem_take(p, "tls-certificate", h->tls_certificate, &p->tls_certificate))
+		return false;
+	p->cc.tls_certificate = buf_view(&p->tls_certificate);
+	return !h->tls_key[0] || key_take(p);
+}
+
+/* Everything that needs files: maps, aliases, CAs, our certificate, GnuTLS, the template,
+ * addresses. */
 static bool prepare(struct push *p)
 {
 	_cleanup_buf_ struct buf why = BUF_INIT;
@@ -230,26 +206,19 @@ static bool prepare(struct push *p)
 	if (!maps_take(p))
 		return false;
 	aliases_take(p);
-	if (p->host->tls_ca_file[0]) {
-		int e = io_slurp_at(AT_FDCWD, p->host->tls_ca_file, &p->ca, CA_FILE_MAX);
-
-		if (e < 0) {
-			buf_fmt(&why, "tls-ca-file %s: %s", p->host->tls_ca_file,
-			        strerror(-e));
-			host_words(p, STAGE_TLS, why.p);
-			return false;
-		}
-		p->cc.tls_ca = buf_view(&p->ca);
-	}
+	if (!tls_take(p))
+		return false;
 	p->client = client_new(&p->cc, &words);
 	if (!p->client) {
 		host_words(p, STAGE_TLS, words);
 		return false;
 	}
-	p->targets = resolve_hosts(&p->host->host, p->host->port, p->target, &why);
+	p->targets = resolve_hosts(p->host, p->target, &why);
 	/* What to do without is decided when mailchuted has said how long it has been so. */
 	if (p->targets == 0)
 		buf_str(&p->why.text, buf_view(&why));
+	else if (why.n)
+		push_skipped(p, STR(""), buf_view(&why));
 	template_read(p);
 	return true;
 }
@@ -273,12 +242,15 @@ int main(int argc, char **argv)
 	if (!conf_take(&p, argv[1]))
 		return EX_PROTOCOL;
 	client_conf_make(&p);
-	if (!prepare(&p))
-		return 0;
-	(void)
-	    clock_ahead(); /* a test's clock is a file: open it while that can be done */
-	fence_push();
-	serve(&p);
+	if (secret_begin(&p) && prepare(&p)) {
+		p.cc.auth = p.cc.auth || p.cc.tls_certificate.n;
+		/* A test's clock is a file: open it while that can be done. */
+		(void)clock_ahead();
+		fence_push();
+		push_serve(&p);
+	}
+	push_flush(&p);
+	secret_stop(&p.secret);
 	client_free(p.client);
 	return 0;
 }

@@ -2,22 +2,36 @@
 #include "base/io.h"
 #include "push/record.h"
 
+enum { FLUSH_AT = 32768 };
+
+/* The journal first: what mailchuted is told must not be news to it after a crash. */
+void report_flush(struct reporter *r)
+{
+	if (r->file.n && io_write(r->journal, r->file.p, r->file.n) < 0)
+		r->full = true;
+	buf_reset(&r->file);
+	if (r->up.n && !r->broken && record_send(r->sock, buf_view(&r->up)) < 0)
+		r->broken = true;
+	buf_reset(&r->up);
+}
+
 void report_send(struct reporter *r, struct str text)
 {
-	if (!r->broken && record_send(r->sock, text) < 0)
-		r->broken = true;
+	buf_str(&r->up, text);
+	if (r->up.n >= FLUSH_AT)
+		report_flush(r);
 }
 
 void report_packet(struct reporter *r, struct str text, int fd)
 {
+	report_flush(r);
 	if (!r->broken && job_send(r->sock, text, &fd, 1) < 0)
 		r->broken = true;
 }
 
 void report_journal(struct reporter *r, struct str text)
 {
-	if (io_write(r->journal, text.p, text.n) < 0)
-		r->full = true;
+	buf_str(&r->file, text);
 }
 
 void report_line(struct reporter *r, const char *fmt, ...)
@@ -47,7 +61,7 @@ void report_refused(struct reporter *r, const struct message *m, const struct ve
 
 	record_begin(&b, "refused", &m->id, m->due);
 	buf_fmt(&b, "%s %d ", smtp_stage_name(v->stage), v->code);
-	buf_escape(&b, buf_view(&v->text), 400);
+	buf_escape_rest(&b, buf_view(&v->text), 400);
 	buf_c(&b, '\n');
 	report_send(r, buf_view(&b));
 }
@@ -66,7 +80,7 @@ void report_put_off(struct reporter *r, const struct message *m, int64_t due)
 	_cleanup_buf_ struct buf b = BUF_INIT;
 
 	record_begin(&b, "end", &m->id, m->due);
-	buf_fmt(&b, "later %lld\n", (long long)due);
+	buf_fmt(&b, "later %lld host\n", (long long)due);
 	report_journal(r, buf_view(&b));
 	report_send(r, buf_view(&b));
 }

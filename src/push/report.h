@@ -18,10 +18,11 @@ struct reporter {
 	bool broken;                     /* mailchuted is gone: stop */
 	bool
 	    full; /* the journal cannot be written: say what came of this message, stop */
-	bool leaving; /* mailchuted wants to end: what was not tried is let be */
-	bool probing; /* the host refuses everything alike: nothing is final */
-	bool others;  /* messages wait behind this one */
-	bool gave_up; /* the host was not reached for longer than give-up */
+	bool leaving;        /* mailchuted wants to end: what was not tried is let be */
+	bool probing;        /* the host refuses everything alike: nothing is final */
+	bool others;         /* messages wait behind this one */
+	bool gave_up;        /* the host was not reached for longer than give-up */
+	struct buf up, file; /* what report_flush() sends, and writes to the journal */
 };
 
 /* What a try came to for one recipient. */
@@ -32,9 +33,13 @@ struct result {
 	struct verdict verdict;
 };
 
+/* Everything below is kept until report_flush() writes it to the journal and then sends it, or
+ * until it is so much that it is time. */
+void report_flush(struct reporter *r);
 /* One record that concerns no message: "host", "up", "log". text is escaped by the caller. */
 void report_line(struct reporter *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Before the last octets go out; when it sets full they must not. */
+/* Before the last octets go out, and report_flush() behind it; when that sets full they must
+ * not. */
 void report_commit(struct reporter *r, const struct message *m);
 /* A message whose note settles every recipient: a crash came before it was removed. Tells
  * what nobody was told yet. */
@@ -50,7 +55,7 @@ void report_put_off(struct reporter *r, const struct message *m, int64_t due);
 void report_outcome(struct reporter *r, const struct message *m, const struct result *res,
                     int64_t now);
 
-/* For outcome.c: to mailchuted, with descriptors; to the journal. */
+/* For outcome.c: to mailchuted; at once, with a descriptor; to the journal. */
 void report_send(struct reporter *r, struct str text);
 void report_packet(struct reporter *r, struct str text, int fd);
 void report_journal(struct reporter *r, struct str text);

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "push/aliases.h"
-#include "push/fence.h"
+#include "prog/fence.h"
 #include "push/maps.h"
 #include "push/message.h"
 #include "push/record.h"

@@ -1,56 +1,280 @@
 #include "smtp/auth.h"
 #include <errno.h>
+#include <gnutls/crypto.h>
+
+static int fails(struct auth *a, int e, const char *why)
+{
+	a->why = why;
+	return e;
+}
+
+static int more_than_there_is(struct auth *a)
+{
+	return fails(a, -EPROTO, "the host asks for more than there is");
+}
 
 /* RFC 4616: no authorization identity, NUL, user, NUL, password. */
-static int answer_plain(const struct auth_creds *a, unsigned step, struct str challenge,
-                        struct buf *ret)
+static int answer_plain(struct auth *a, struct str challenge, struct buf *ret)
 {
+	const struct auth_creds *c = a->creds;
+
 	(void)challenge;
-	if (step > 0)
-		return -EPROTO;
-	if (str_chr(a->user, '\0') >= 0 || str_chr(a->password, '\0') >= 0)
-		return -EINVAL;
+	if (a->step > 0)
+		return more_than_there_is(a);
+	if (str_chr(c->user, '\0') >= 0 || str_chr(c->password, '\0') >= 0)
+		return fails(a, -EINVAL, "user or password has a NUL");
+	a->proved = true;
 	buf_c(ret, '\0');
-	buf_str(ret, a->user);
+	buf_str(ret, c->user);
 	buf_c(ret, '\0');
-	buf_str(ret, a->password);
+	buf_str(ret, c->password);
 	return 0;
 }
 
 /* The challenges ("Username:", "User Name", translated ones) are not compared: hosts
  * differ, the order does not. */
-static int answer_login(const struct auth_creds *a, unsigned step, struct str challenge,
-                        struct buf *ret)
+static int answer_login(struct auth *a, struct str challenge, struct buf *ret)
 {
 	(void)challenge;
-	if (step > 1)
-		return -EPROTO;
-	buf_str(ret, step == 0 ? a->user : a->password);
+	if (a->step > 1)
+		return more_than_there_is(a);
+	a->proved = true;
+	buf_str(ret, a->step == 0 ? a->creds->user : a->creds->password);
+	return 0;
+}
+
+/* RFC 2195 */
+static int answer_cram(struct auth *a, struct str challenge, struct buf *ret)
+{
+	enum { MD5 = 16 };
+	const struct auth_creds *c = a->creds;
+	unsigned char mac[MD5];
+
+	if (a->step > 0)
+		return more_than_there_is(a);
+	if (challenge.n == 0)
+		return fails(a, -EPROTO, "the host's challenge is empty");
+	if (gnutls_hmac_fast(GNUTLS_MAC_MD5, c->password.p, c->password.n, challenge.p,
+	                     challenge.n, mac) < 0)
+		return fails(a, -EPROTO, "MD5 is not allowed on this machine");
+	a->proved = true;
+	buf_str(ret, c->user);
+	buf_c(ret, ' ');
+	for (size_t i = 0; i < MD5; i++)
+		buf_fmt(ret, "%02x", mac[i]);
+	return 0;
+}
+
+/* RFC 4422 A: the authorization identity, or nothing: who the certificate says. */
+static int answer_external(struct auth *a, struct str challenge, struct buf *ret)
+{
+	(void)challenge;
+	if (a->step > 0)
+		return more_than_there_is(a);
+	if (str_chr(a->creds->user, '\0') >= 0)
+		return fails(a, -EINVAL, "user has a NUL");
+	a->proved = true;
+	buf_str(ret, a->creds->user);
+	return 0;
+}
+
+/* RFC 6750 2.1; what separates the parts of these messages must not be in it. */
+static bool token_ok(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] <= ' ' || s.p[i] > '~')
+			return false;
+	return s.n > 0;
+}
+
+/* The second challenge is the host's refusal, in JSON; when we have said that we have seen it
+ * comes the reply. */
+static int token_refused(struct auth *a, struct str challenge, struct str seen,
+                         struct buf *ret)
+{
+	if (a->step > 1)
+		return more_than_there_is(a);
+	buf_reset(&a->said);
+	buf_str(&a->said, challenge);
+	buf_str(ret, seen);
+	return 0;
+}
+
+static int token_check(struct auth *a)
+{
+	if (!token_ok(a->creds->password))
+		return fails(a, -EINVAL,
+		             "the token has a blank or another octet that no "
+		             "token has");
+	if (str_chr(a->creds->user, '\1') >= 0 || str_chr(a->creds->user, '\0') >= 0)
+		return fails(a, -EINVAL, "user has a control character");
+	a->proved = true;
+	return 0;
+}
+
+/* Google's, which others took over: "user=" user ^A "auth=Bearer " token ^A ^A */
+static int answer_xoauth2(struct auth *a, struct str challenge, struct buf *ret)
+{
+	int e;
+
+	if (a->step > 0)
+		return token_refused(a, challenge, STR(""), ret);
+	e = token_check(a);
+	if (e < 0)
+		return e;
+	buf_z(ret, "user=");
+	buf_str(ret, a->creds->user);
+	buf_z(ret, "\1auth=Bearer ");
+	buf_str(ret, a->creds->password);
+	buf_z(ret, "\1\1");
+	return 0;
+}
+
+void auth_saslname(struct buf *b, struct str name)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (name.p[i] == '=' || name.p[i] == ',')
+			buf_z(b, name.p[i] == '=' ? "=3D" : "=2C");
+		else
+			buf_c(b, name.p[i]);
+}
+
+/* RFC 7628 3.1 */
+static int answer_oauthbearer(struct auth *a, struct str challenge, struct buf *ret)
+{
+	const struct auth_creds *c = a->creds;
+	int e;
+
+	if (a->step > 0)
+		return token_refused(a, challenge, STR("\1"), ret);
+	e = token_check(a);
+	if (e < 0)
+		return e;
+	buf_z(ret, "n,a=");
+	auth_saslname(ret, c->user);
+	buf_z(ret, ",\1");
+	if (c->host.n && str_chr(c->host, '\1') < 0) {
+		buf_z(ret, "host=");
+		buf_str(ret, c->host);
+		buf_c(ret, '\1');
+	}
+	if (c->port)
+		buf_fmt(ret, "port=%u\1", c->port);
+	buf_z(ret, "auth=Bearer ");
+	buf_str(ret, c->password);
+	buf_z(ret, "\1\1");
 	return 0;
 }
 
 /* In the order in which they are liked. */
 static const struct auth_mech mechs[] = {
+	{ "SCRAM-SHA-256-PLUS", "scram-sha-256-plus", .initial = true, .binding = true,
+	  .mutual = true, .digest = "SHA-256", .answer = auth_scram },
+	{ "SCRAM-SHA-256", "scram-sha-256", .initial = true, .mutual = true,
+	  .digest = "SHA-256", .answer = auth_scram },
+	{ "SCRAM-SHA-1-PLUS", "scram-sha-1-plus", .initial = true, .binding = true,
+	  .mutual = true, .digest = "SHA-1", .answer = auth_scram },
+	{ "SCRAM-SHA-1", "scram-sha-1", .initial = true, .mutual = true,
+	  .digest = "SHA-1", .answer = auth_scram },
 	{ "PLAIN", "plain", .plaintext = true, .initial = true, .answer = answer_plain },
-	{ "LOGIN", "login", .plaintext = true, .initial = false, .answer = answer_login },
+	{ "LOGIN", "login", .plaintext = true, .answer = answer_login },
+	/* Behind them: a host that is known to be the right one, and heard by nobody else,
+	 * gains nothing by it, and must keep the password itself to check it. */
+	{ "CRAM-MD5", "cram-md5", .answer = answer_cram },
+	{ "OAUTHBEARER", "oauthbearer", .proof = AUTH_TOKEN, .plaintext = true,
+	  .initial = true, .answer = answer_oauthbearer },
+	{ "XOAUTH2", "xoauth2", .proof = AUTH_TOKEN, .plaintext = true, .initial = true,
+	  .answer = answer_xoauth2 },
+	{ "EXTERNAL", "external", .proof = AUTH_CERTIFICATE, .initial = true,
+	  .answer = answer_external },
 };
 
-const struct auth_mech *auth_pick(struct str offered, struct str only, bool safe)
+static bool offers(struct str offered, const struct auth_mech *m)
 {
-	bool any = only.n == 0 || str_ieq(only, STR("auto"));
+	struct str rest = offered, word;
+
+	while (str_cut(&rest, ' ', &word))
+		if (str_ieq(word, str_z(m->name)))
+			return true;
+	return false;
+}
+
+bool auth_offers_binding(struct str offered)
+{
+	for (size_t i = 0; i < ARRAY_LEN(mechs); i++)
+		if (mechs[i].binding && offers(offered, &mechs[i]))
+			return true;
+	return false;
+}
+
+static bool may(const struct auth_choice *c, const struct auth_mech *m)
+{
+	bool any = c->only.n == 0 || str_ieq(c->only, STR("auto"));
+
+	if ((m->plaintext && !c->safe) || (m->binding && !c->binding))
+		return false;
+	if (any ? m->proof != c->proof : !str_ieq(c->only, str_z(m->word)))
+		return false;
+	return offers(c->offered, m);
+}
+
+/* Where a mechanism stands: that which shows the password is the last when who gets to see it
+ * may be anybody. */
+static size_t rank(const struct auth_choice *c, const struct auth_mech *m)
+{
+	size_t at = (size_t)(m - mechs);
+
+	return m->plaintext && !c->verified ? at + ARRAY_LEN(mechs) : at;
+}
+
+const struct auth_mech *auth_pick(const struct auth_choice *c,
+                                  const struct auth_mech *after)
+{
+	const struct auth_mech *best = NULL;
 
 	for (size_t i = 0; i < ARRAY_LEN(mechs); i++) {
-		struct str rest = offered, word;
+		const struct auth_mech *m = &mechs[i];
 
-		if (mechs[i].plaintext && !safe)
+		if (!may(c, m) || (after && rank(c, m) <= rank(c, after)))
 			continue;
-		if (!any && !str_ieq(only, str_z(mechs[i].name)))
-			continue;
-		while (str_cut(&rest, ' ', &word))
-			if (str_ieq(word, str_z(mechs[i].name)))
-				return &mechs[i];
+		if (!best || rank(c, m) < rank(c, best))
+			best = m;
 	}
-	return NULL;
+	return best;
+}
+
+void auth_init(struct auth *a, const struct auth_mech *mech,
+               const struct auth_creds *creds)
+{
+	*a = (struct auth){ .mech = mech, .creds = creds, .why = "" };
+}
+
+int auth_answer(struct auth *a, struct str challenge, struct buf *ret)
+{
+	int e;
+
+	if (a->step >= AUTH_ROUNDS_MAX)
+		return more_than_there_is(a);
+	e = a->mech->answer(a, challenge, ret);
+	a->step++;
+	return e;
+}
+
+bool auth_accept(struct auth *a)
+{
+	if (!a->mech->mutual || a->verified)
+		return true;
+	a->why = "the host let us in without proof that it knows the password: it may be "
+	         "an impostor";
+	return false;
+}
+
+void auth_free(struct auth *a)
+{
+	buf_free(&a->said);
+	buf_free(&a->nonce);
+	buf_free(&a->first);
+	explicit_bzero(a->signature, sizeof(a->signature));
 }
 
 static const char digits[] =

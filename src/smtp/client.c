@@ -1,7 +1,6 @@
 #include "smtp/session.h"
 #include "base/clock.h"
 #include <errno.h>
-#include <netdb.h>
 
 struct client *client_new(const struct client_conf *conf, const char **ret_why)
 {
@@ -31,6 +30,8 @@ void client_free(struct client *c)
 	buf_free(&c->ext.auth);
 	buf_free(&c->broken.text);
 	buf_free(&c->facts);
+	buf_free(&c->whole);
+	free(c->fifo);
 	free(c);
 }
 
@@ -44,6 +45,22 @@ struct str client_facts(const struct client *c)
 	return buf_view(&c->facts);
 }
 
+/* "MAILMAX=100 RCPTMAX=50" (RFC 9422). */
+static void take_limits(struct ehlo *x, struct str line)
+{
+	struct str word;
+
+	while (str_cut(&line, ' ', &word)) {
+		uint64_t n = 0;
+
+		if (str_istarts(word, STR("MAILMAX=")) && str_u64(str_from(word, 8), &n))
+			x->mail_max = n;
+		else if (str_istarts(word, STR("RCPTMAX=")) &&
+		         str_u64(str_from(word, 8), &n))
+			x->rcpt_max = n;
+	}
+}
+
 /* One line of EHLO's reply: keyword and parameters (RFC 5321 4.1.1.1). */
 static void take_keyword(struct ehlo *x, struct str line)
 {
@@ -53,6 +70,10 @@ static void take_keyword(struct ehlo *x, struct str line)
 	line = str_trim(line);
 	if (str_ieq(word, STR("PIPELINING"))) {
 		x->pipelining = true;
+	} else if (str_ieq(word, STR("CHUNKING"))) {
+		x->chunking = true;
+	} else if (str_ieq(word, STR("LIMITS"))) {
+		take_limits(x, line);
 	} else if (str_ieq(word, STR("8BITMIME"))) {
 		x->eightbit = true;
 	} else if (str_ieq(word, STR("SMTPUTF8"))) {
@@ -82,8 +103,12 @@ static void take_ehlo(struct client *c)
 	struct str rest = buf_view(&c->reply.text), line;
 
 	str_cut(&rest, '\n', &line); /* the host's name and greeting */
-	while (str_cut(&rest, '\n', &line))
-		take_keyword(&c->ext, str_trim(line));
+	while (str_cut(&rest, '\n', &line)) {
+		line = str_trim(line);
+		take_keyword(&c->ext, line);
+		str_cut(&line, ' ', &line);
+		c->host = learned_keyword(c->host, line);
+	}
 }
 
 /* Says hello; what was offered before is forgotten (RFC 3207 4.2). */
@@ -94,6 +119,8 @@ static int hello(struct client *c)
 	buf_reset(&c->ext.auth);
 	c->ext = (struct ehlo){ .auth = c->ext.auth };
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+		int64_t since = clock_ms(), span;
+
 		buf_z(&c->conn.out, verbs[i]);
 		if (c->conf->helo.n)
 			buf_str(&c->conn.out, c->conf->helo);
@@ -102,6 +129,9 @@ static int hello(struct client *c)
 		buf_z(&c->conn.out, "\r\n");
 		if (session_ask(c, STAGE_EHLO) < 0)
 			return -1;
+		span = clock_ms() - since;
+		if (c->rtt_ms < 0 || span < c->rtt_ms)
+			c->rtt_ms = span;
 		if (verdict_of(STAGE_EHLO, &c->reply, 0, 0) == VERDICT_DONE) {
 			if (i == 0)
 				take_ehlo(c);
@@ -154,28 +184,52 @@ static int greet(struct client *c)
 		return -1;
 	if (verdict_of(STAGE_GREETING, &c->reply, 0, 0) != VERDICT_DONE)
 		return session_break_reply(c, VERDICT_HOST, STAGE_GREETING);
+	c->host = learned_greeting(buf_view(&c->reply.text));
+	c->exim = memmem(c->reply.text.p, c->reply.text.n, " Exim ", 6) != NULL;
 	return 0;
 }
 
-static int connect_to(struct client *c, const struct sockaddr *to, socklen_t to_len)
+/* What is known about the host that answers now. */
+static void recall(struct client *c)
 {
-	char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
-	int e = conn_open(&c->conn, to, to_len, clock_ms() + session_ms(c, 30));
+	const struct client_conf *conf = c->conf;
+	unsigned first = WINDOW_FIRST;
 
-	c->open = true;
-	if (e == 0)
-		return 0;
-	/* Numeric: nothing is looked up. */
-	(void)getnameinfo(to, to_len, host, sizeof(host), port, sizeof(port),
-	                  NI_NUMERICHOST | NI_NUMERICSERV);
-	return session_break(c, VERDICT_HOST, STAGE_CONNECT,
-	                     "cannot connect to %s port %s: %s", host, port,
-	                     strerror(-e));
+	if (!c->learned_read && !learned_parse(conf->learned, &c->learned))
+		learned_forget(&c->learned, 0);
+	c->learned_read = true;
+	if (!learned_holds(&c->learned, c->host, clock_real()))
+		learned_forget(&c->learned, c->host);
+	if (c->learned.canary && c->learned.strikes == 0)
+		first = c->learned.window > WINDOW_TRUSTED ? c->learned.window
+		                                           : WINDOW_TRUSTED;
+	window_start(&c->window, first,
+	             conf->max_ambiguous ? conf->max_ambiguous : CLIENT_AMBIGUOUS,
+	             c->rtt_ms);
 }
 
-static int begin(struct client *c, const struct sockaddr *to, socklen_t to_len)
+static int connect_to(struct client *c, const struct race_address *to, size_t n)
 {
-	if (connect_to(c, to, to_len) < 0)
+	const struct race r = { .to = to,
+		                .n = n,
+		                .from = c->conf->source,
+		                .deadline = clock_ms() + session_ms(c, 30) };
+	_cleanup_buf_ struct buf why = BUF_INIT;
+	size_t won = 0;
+	int e = conn_open(&c->conn, &r, &won, &why);
+
+	c->open = true;
+	if (e < 0)
+		return session_break(c, VERDICT_HOST, STAGE_CONNECT,
+		                     "cannot connect to %s", why.p);
+	race_words(&to[won], &c->facts, "addr=", " port=");
+	buf_c(&c->facts, ' ');
+	return 0;
+}
+
+static int begin(struct client *c, const struct race_address *to, size_t n)
+{
+	if (connect_to(c, to, n) < 0)
 		return -1;
 	if (c->conf->tls == CLIENT_TLS_IMPLICIT && secure(c) < 0)
 		return -1;
@@ -187,43 +241,86 @@ static int begin(struct client *c, const struct sockaddr *to, socklen_t to_len)
 	if (c->conf->auth && session_login(c) < 0)
 		return -1;
 	buf_fmt(&c->facts, " pipelining=%s", c->ext.pipelining ? "yes" : "no");
+	recall(c);
+	/* Replies were read: what TLS 1.3 sends behind the handshake has come, too. */
+	if (c->tls)
+		tls_keep(c->tls, &c->conn);
 	return 0;
+}
+
+/* Forgets all that was about another connection. */
+static void reset(struct client *c, int64_t now)
+{
+	int64_t most = c->conf->session_max;
+
+	session_close(c);
+	buf_free(&c->broken.text);
+	c->is_broken = c->mailed = c->answered = c->streamed = c->combined = c->exim =
+	    false;
+	c->successes = c->decided = c->mails = c->begun = c->clean = 0;
+	c->lost = 0;
+	c->rtt_ms = -1;
+	c->canary = (struct canary){ .out = false };
+	c->witness = (struct witness){ .same = 0 };
+	c->whole_of = c->block_of = NULL;
+	c->progress = now;
+	buf_reset(&c->facts);
+	c->conn.cancel_fd = c->conf->cancel_fd;
+	c->conn.cancel_ms = 0;
+	/* The last quarter is for what is in flight then. */
+	c->session_end = c->session_late = INT64_MAX;
+	if (most > 0) {
+		c->session_end = now + most;
+		c->session_late = now + most - most / 4;
+	}
+	c->conn.session_end = c->session_end;
 }
 
 int client_open(struct client *c, const struct sockaddr *to, socklen_t to_len,
                 struct verdict *ret_why)
 {
-	int64_t now = clock_ms(), most = c->conf->session_max;
+	struct race_address one = { .len = to_len };
 
-	session_close(c);
-	buf_free(&c->broken.text);
-	c->is_broken = c->mailed = c->answered = c->final = false;
-	c->successes = c->decided = 0;
-	c->progress = now;
-	buf_reset(&c->facts);
+	memcpy(&one.addr, to, to_len);
+	return client_open_any(c, &one, 1, ret_why);
+}
+
+int client_open_any(struct client *c, const struct race_address *to, size_t n,
+                    struct verdict *ret_why)
+{
+	reset(c, clock_ms());
 	if (c->tls)
 		tls_expect(c->tls);
-	c->conn.cancel_fd = c->conf->cancel_fd;
-	c->conn.cancel_ms = 0;
-	c->conn.session_end = most > 0 ? now + most : INT64_MAX;
-	if (begin(c, to, to_len) == 0)
+	if (begin(c, to, n) == 0)
 		return 0;
+	/* A host that cannot resume what it gave us gets a whole handshake. */
+	if (c->tls && tls_offered(c->tls) && c->broken.stage == STAGE_TLS) {
+		reset(c, clock_ms());
+		if (begin(c, to, n) == 0)
+			return 0;
+	}
 	*ret_why = c->broken;
 	c->broken = (struct verdict){ .kind = VERDICT_HOST };
 	ret_why->kind = VERDICT_HOST;
 	return -1;
 }
 
+void client_ticket(const struct client *c, struct buf *b)
+{
+	if (c->tls)
+		tls_ticket(c->tls, b);
+}
+
 void client_quit(struct client *c)
 {
-	struct expect got;
-
 	if (!c->open)
 		return;
+	if (c->decided)
+		c->learned.strikes = 0;
+	/* The last message is decided: who wants us to leave need not wait for a farewell. */
+	c->conn.cancel_ms = 0;
 	buf_z(&c->conn.out, "QUIT\r\n");
-	c->progress = clock_ms();
-	session_expect(c, STAGE_QUIT, 0);
-	if (session_pump(c, false, &got) == 1 && c->conn.tls)
+	if (!c->conn.in.n && session_ask(c, STAGE_QUIT) == 0 && c->conn.tls)
 		(void)gnutls_bye(c->conn.tls, GNUTLS_SHUT_WR);
 	session_close(c);
 }

@@ -7,6 +7,7 @@
 #ifndef SMTP_CLIENT_H
 #define SMTP_CLIENT_H
 
+#include "smtp/race.h"
 #include "smtp/verdict.h"
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -24,9 +25,19 @@ struct client_conf {
 	struct str tls_priority;
 	struct str tls_certificate, tls_key; /* PEM text; n == 0: none */
 	struct str user, password;
-	bool auth;            /* log in */
-	struct str auth_only; /* "plain", "login": only so; n == 0, "auto": as is best */
-	bool auth_insecure;   /* PLAIN and LOGIN also without TLS */
+	/* NULL, or asked for the password when it is needed, under TLS and when the host
+	 * offers AUTH: 0 and *ret, borrowed until it is asked again; or -errno and words. */
+	int (*secret)(void *arg, struct str *ret, struct buf *ret_why);
+	void *secret_arg;
+	bool token; /* password is an access token (OAuth 2.0) */
+	bool auth;  /* log in; with tls_certificate and no password: by that, and
+	                       * where the host does not offer it, not at all */
+	struct str
+	    auth_only;       /* "plain", "scram-sha-1" ...: only so; n == 0, "auto": as is
+	                       * best (auth.h) */
+	bool auth_insecure;  /* PLAIN and LOGIN also without TLS */
+	struct str source;    /* numeric address of ours that connections come from; n == 0:
+	                       * the system's choice */
 	struct str helo;     /* FQDN or address literal; n == 0: literal of our address */
 	int64_t session_max; /* milliseconds for the whole session; a message in hand has
 	                        a second more for each 1000 octets */
@@ -37,6 +48,7 @@ struct client_conf {
 	unsigned connection_messages; /* of one connection at most; 0: as the host says */
 	struct str
 	    learned; /* what client_learned() gave at an earlier time; n == 0: nothing */
+	struct str ticket; /* what client_ticket() gave at an earlier time; n == 0: nothing */
 	int cancel_fd; /* -1, or a descriptor: when its peer hangs up (also only its writing
 	                * half), nothing more is sent; but the reply to a message whose last
 	                * octet is out is awaited, 30 s at most */
@@ -56,8 +68,12 @@ void client_free(
  */
 int client_open(struct client *c, const struct sockaddr *to, socklen_t to_len,
                 struct verdict *ret_why);
+/* The same with all addresses of one host: the first that answers is taken (race.h). */
+int client_open_any(struct client *c, const struct race_address *to, size_t n,
+                    struct verdict *ret_why);
 bool client_is_open(const struct client *c);
-/* One line for the log: "tls=1.3 cipher=... auth=plain pipelining=yes"; borrowed. */
+/* One line for the log: "addr=192.0.2.7 port=587 tls=1.3 cipher=... auth=plain
+ * pipelining=yes"; borrowed. */
 struct str client_facts(const struct client *c);
 
 /* What the host said of the content that it takes (EHLO); false when not open. */
@@ -105,7 +121,15 @@ struct client_feed {
 	 * client_send() would return. Never called from within next(). In the order in which
 	 * they were given for a host that behaves; otherwise in any. */
 	void (*done)(void *arg, struct client_msg *m, int error);
-	int fd; /* -1, or readable when next() may have one (polled while a reply is awaited) */
+	/* NULL, or called before octets are written to the socket, and before each wait. When it
+	 * has returned, what on_commit() noted down of the messages whose last octets are about
+	 * to be written is safe; and the feed's other side has heard what done() said. Cheap
+	 * when there is nothing to do. Never called from within next() or done(). */
+	void (*flush)(void *arg);
+	/* -1, or readable when next() may have one. Polled while a reply is awaited and there is
+	 * room for one more; looked at anew each time: next() sets it to -1 when nothing will
+	 * come any more. A wake for which next() has nothing is no error. */
+	int fd;
 	void *arg;
 };
 
@@ -122,6 +146,13 @@ void client_stream(struct client *c, const struct client_feed *feed);
 enum { CLIENT_LEARNED_MAX = 200 };
 void client_learned(const struct client *c, struct buf *b);
 
+/* Appends what the newest TLS session can be resumed by: printable ASCII without blanks, at
+ * most CLIENT_TICKET_MAX octets, or nothing. It holds keys: for memory, not for disks and
+ * logs. It is for the same host, port, CAs, pins, certificate and so on, and for a day:
+ * elsewhere it counts as nothing. Only from who may play the host anyway. */
+enum { CLIENT_TICKET_MAX = 16000 };
+void client_ticket(const struct client *c, struct buf *b);
+
 /* Sends one message: every recipient gets a verdict, also over several transactions (REST
  * is handled inside, never returned). MAIL with SIZE (exact, of the encoded form) where
  * offered, BODY=8BITMIME when the message has bytes >= 0x80 and it is offered, SMTPUTF8
@@ -131,7 +162,7 @@ void client_learned(const struct client *c, struct buf *b);
  * without being sent. A line of each recipient's verdict kind: HOST, RECONNECT and DOUBT
  * close the connection (client_is_open() is false then); with RECONNECT, HOST the
  * recipients that had no final reply have that kind. Body read errors: returns -errno,
- * connection closed, message not sent. Else 0. */
+ * message not sent; the connection is closed when its content had begun. Else 0. */
 int client_send(struct client *c, struct client_msg *m);
 
 /* QUIT, waits at most 5 s for the reply, closes. */

@@ -8,7 +8,13 @@
 #include <poll.h>
 #include <unistd.h>
 
-enum { READ_BLOCK = 16384, READS_A_STEP = 8 };
+enum {
+	READ_BLOCK = 16384,
+	READS_A_STEP = 8,
+	/* Octets that the kernel holds and has not sent. More would only make it uncertain what
+	 * the peer can have when the connection dies. */
+	UNSENT_MAX = 65536,
+};
 
 size_t conn_unsent(const struct conn *c)
 {
@@ -26,7 +32,21 @@ void conn_close(struct conn *c)
 		explicit_bzero(c->out.p, c->out.cap);
 	buf_free(&c->in);
 	buf_free(&c->out);
-	*c = (struct conn){ .fd = -1, .cancel_fd = -1 };
+	*c = (struct conn)CONN_INIT;
+}
+
+void conn_abort(struct conn *c)
+{
+	struct linger l = { .l_onoff = 1, .l_linger = 0 };
+
+	if (c->fd >= 0)
+		(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	conn_close(c);
+}
+
+uint64_t conn_put(const struct conn *c)
+{
+	return c->taken + conn_unsent(c);
 }
 
 /* Milliseconds from now to t, as poll(2) takes them. */
@@ -45,50 +65,61 @@ static int64_t end_of(const struct conn *c, int64_t deadline)
 	return c->cancel_end && c->cancel_end < end ? c->cancel_end : end;
 }
 
-int conn_wait(struct conn *c, short events, int64_t deadline)
+/* The canceller is gone: how long do we stay? */
+static void cancelled(struct conn *c)
+{
+	c->cancel_end = clock_ms() + c->cancel_ms;
+}
+
+/* Also when wake_fd is readable, if it is one. */
+static int wait_for(struct conn *c, short events, int64_t deadline, int wake_fd)
 {
 	for (;;) {
-		struct pollfd p[2] = { { .fd = c->fd, .events = events },
+		struct pollfd p[3] = { { .fd = c->fd, .events = events },
 			               { .fd = c->cancel_end ? -1 : c->cancel_fd,
-			                 .events = POLLRDHUP } };
+			                 .events = POLLRDHUP },
+			               { .fd = wake_fd, .events = POLLIN } };
 		int64_t now = clock_ms(), end = end_of(c, deadline);
-		int n = poll(p, 2, span(end, now));
+		int n = poll(p, 3, span(end, now));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n > 0 && p[1].revents) {
-			c->cancel_end = clock_ms() + c->cancel_ms;
-			if (events & POLLOUT)
+			cancelled(c);
+			if ((events & POLLOUT) && c->cancel_ms == 0)
 				return -ECANCELED;
+			events &= (short)~POLLOUT;
+			wake_fd = -1;
+		} else if (n > 0 && p[2].revents) {
+			c->woken = true;
 		}
-		if (n > 0 && p[0].revents)
+		if (n > 0 && (p[0].revents || c->woken))
 			return 0;
 		if (n <= 0 && clock_ms() >= end)
 			return c->cancel_end ? -ECANCELED : -ETIMEDOUT;
 	}
 }
 
-int conn_open(struct conn *c, const struct sockaddr *to, socklen_t to_len,
-              int64_t deadline)
+int conn_wait(struct conn *c, short events, int64_t deadline)
 {
-	int on = 1, e = 0;
-	socklen_t n = sizeof(e);
+	return wait_for(c, events, deadline, -1);
+}
 
-	c->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->fd < 0)
-		return -errno;
+int conn_open(struct conn *c, const struct race *to, size_t *ret_won, struct buf *ret_why)
+{
+	int on = 1, most = UNSENT_MAX, fd;
+	struct race r = *to;
+
+	r.deadline = end_of(c, to->deadline);
+	r.cancel_fd = c->cancel_fd;
+	fd = race_connect(&r, ret_won, ret_why);
+	if (fd < 0)
+		return fd;
+	c->fd = fd;
 	/* Best effort: whole groups are written at once anyway. */
 	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(c->fd, to, to_len) == 0)
-		return 0;
-	if (errno != EINPROGRESS && errno != EINTR)
-		return -errno;
-	e = conn_wait(c, POLLOUT, deadline);
-	if (e < 0)
-		return e;
-	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &e, &n) < 0)
-		return -errno;
-	return -e;
+	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof(most));
+	return 0;
 }
 
 /* One write to TLS. A record that did not fit is GnuTLS's to finish: it is asked again
@@ -131,6 +162,7 @@ static bool write_some(struct conn *c)
 		}
 		c->moved = clock_ms();
 		c->out_at += (size_t)n;
+		c->taken += (uint64_t)n;
 		if (conn_unsent(c) == 0) {
 			buf_reset(&c->out);
 			c->out_at = 0;
@@ -170,13 +202,19 @@ static ssize_t read_one(struct conn *c)
 static bool read_some(struct conn *c)
 {
 	bool moved = false;
+	ssize_t n;
 
 	for (int i = 0; i < READS_A_STEP && !c->eof; i++) {
 		if (c->in.n + READ_BLOCK > CONN_IN_MAX)
 			return moved;
-		if (read_one(c) < 0)
+		n = read_one(c);
+		if (n < 0)
 			return moved;
 		moved = true;
+		/* Less than there was room for: that was all. (A record of TLS is short even
+		 * when there are more.) */
+		if (!c->tls && n > 0 && n < READ_BLOCK)
+			return moved;
 	}
 	return moved;
 }
@@ -189,16 +227,18 @@ int conn_step(struct conn *c, int64_t deadline)
 
 		if (c->eof)
 			return -ECONNRESET;
-		if (writing && c->cancel_end)
+		if (writing && c->cancel_end && c->cancel_ms == 0)
 			return -ECANCELED;
+		if (c->cancel_end)
+			writing = false;
 		if (!c->tls || gnutls_record_check_pending(c->tls) == 0)
-			e = conn_wait(c, (short)(POLLIN | (writing ? POLLOUT : 0)),
-			              deadline);
+			e = wait_for(c, (short)(POLLIN | (writing ? POLLOUT : 0)),
+			             deadline, c->wake_fd);
 		if (e < 0)
 			return e;
 		/* What came in is looked at before anything more goes out: a reply that
 		 * is there before its command is out of step. */
-		if (read_some(c) || write_some(c))
+		if (read_some(c) || (!c->cancel_end && write_some(c)) || c->woken)
 			return 0;
 		/* A record half read is no octet: only the deadline ends that. */
 		if (clock_ms() >= end_of(c, deadline))

@@ -8,7 +8,7 @@
 #ifndef SMTP_CONN_H
 #define SMTP_CONN_H
 
-#include "base/str.h"
+#include "smtp/race.h"
 #include <gnutls/gnutls.h>
 #include <sys/socket.h>
 
@@ -24,6 +24,11 @@ struct conn {
 	struct buf in;        /* read, not yet taken */
 	struct buf out;       /* to be written, from out_at on */
 	size_t out_at;
+	uint64_t
+	    taken; /* octets of out that the kernel (with TLS: GnuTLS, whole records) has
+	                 * taken since the connection began */
+	int wake_fd;         /* -1: none; conn_step() also returns when it is readable */
+	bool woken;          /* it was; the caller resets it */
 	size_t tls_retry;    /* GnuTLS holds a record of so many octets: asked again */
 	int64_t session_end; /* clock_ms() at which everything ends */
 	int64_t cancel_end;  /* 0: not cancelled */
@@ -33,24 +38,31 @@ struct conn {
 	int tls_error;     /* GnuTLS's error that ended reading; 0: none */
 	bool eof;
 };
-#define CONN_INIT                         \
-	{                                 \
-		.fd = -1, .cancel_fd = -1 \
+#define CONN_INIT                                        \
+	{                                                \
+		.fd = -1, .cancel_fd = -1, .wake_fd = -1 \
 	}
 
-/* Connects. 0, or -errno: -ETIMEDOUT, -ECANCELED (cancel_fd's peer is gone), or what
- * connect(2) says. c->cancel_fd, session_end and cancel_ms are set by the caller. */
-int conn_open(struct conn *c, const struct sockaddr *to, socklen_t to_len,
-              int64_t deadline);
+/* Connects to that of the addresses which is there first: 0, or -errno, as race_connect() does
+ * it. Of *to, cancel_fd is not looked at: c->cancel_fd and session_end, which the caller has
+ * set, hold here too. */
+int conn_open(struct conn *c, const struct race *to, size_t *ret_won,
+              struct buf *ret_why);
 /* Closes at once, forgets (and wipes) what is in the buffers. Fine when not open. */
 void conn_close(struct conn *c);
+/* The same, and the kernel forgets what the peer has not confirmed yet: nothing more of it
+ * arrives (SO_LINGER of 0). */
+void conn_abort(struct conn *c);
 
 /* Octets that the kernel has not taken yet. */
 size_t conn_unsent(const struct conn *c);
+/* Octets put into out since the connection began: where what is put next begins. */
+uint64_t conn_put(const struct conn *c);
 /* Waits until octets went out or came in, or the end of the stream was seen (c->eof), or
- * writing failed (c->write_error). 0; -ETIMEDOUT: nothing of it until deadline or the
- * session's end; -ECANCELED; -ECONNRESET: nothing can move any more (c->eof, all was
- * read). */
+ * writing failed (c->write_error), or wake_fd is readable (c->woken). 0; -ETIMEDOUT: nothing
+ * of it until deadline or the session's end; -ECANCELED; -ECONNRESET: nothing can move any
+ * more (c->eof, all was read). Cancelled with a cancel_ms of 0 it ends at once when there is
+ * something to write; else nothing more is written, and what comes in is read for so long. */
 int conn_step(struct conn *c, int64_t deadline);
 /* Waits for poll(2) events on the socket. 0, -ETIMEDOUT, -ECANCELED or -errno. */
 int conn_wait(struct conn *c, short events, int64_t deadline);

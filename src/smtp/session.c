@@ -1,6 +1,6 @@
 #include "smtp/session.h"
 #include "base/clock.h"
-#include <assert.h>
+#include "smtp/tls_words.h"
 #include <errno.h>
 
 /* Seconds to wait for a reply: RFC 5321 4.5.3.2. */
@@ -30,15 +30,28 @@ void session_close(struct client *c)
 {
 	conn_close(&c->conn);
 	c->open = false;
-	c->unread = c->fifo_at = 0;
+	c->unread = c->fifo_at = c->in_at = 0;
 }
 
-static int give_up(struct client *c, const struct verdict *v)
+static bool awaits_content(const struct client *c)
+{
+	for (size_t i = 0; i < c->unread; i++)
+		if (c->fifo[(c->fifo_at + i) % c->fifo_size].stage == STAGE_CONTENT)
+			return true;
+	return false;
+}
+
+/* When we leave in the middle of messages, what the peer has not confirmed is not to arrive
+ * after all: they will be sent again. */
+int session_give_up(struct client *c, const struct verdict *v)
 {
 	if (c->is_broken)
 		return -1;
 	c->broken = *v;
 	c->is_broken = true;
+	c->taken = c->conn.taken;
+	if (c->conn.fd >= 0 && !c->conn.eof && awaits_content(c))
+		conn_abort(&c->conn);
 	session_close(c);
 	return -1;
 }
@@ -54,7 +67,7 @@ int session_break(struct client *c, enum verdict_kind kind, enum smtp_stage stag
 	va_start(ap, fmt);
 	buf_vfmt(&v.text, fmt, ap);
 	va_end(ap);
-	return give_up(c, &v);
+	return session_give_up(c, &v);
 }
 
 int session_break_reply(struct client *c, enum verdict_kind kind, enum smtp_stage stage)
@@ -64,40 +77,53 @@ int session_break_reply(struct client *c, enum verdict_kind kind, enum smtp_stag
 	if (c->is_broken)
 		return -1;
 	reply_line(&v.text, &c->reply);
-	return give_up(c, &v);
+	return session_give_up(c, &v);
 }
 
-void session_expect(struct client *c, enum smtp_stage stage, size_t rcpt)
+void session_expect(struct client *c, const struct expect *e)
 {
-	assert(c->unread < SESSION_UNREAD_MAX);
-	c->fifo[(c->fifo_at + c->unread++) % SESSION_UNREAD_MAX] =
-	    (struct expect){ .stage = stage, .rcpt = rcpt };
+	enum { FIFO_FIRST = 64 };
+
+	if (c->unread == c->fifo_size) {
+		size_t size = c->fifo_size ? c->fifo_size * 2 : FIFO_FIRST;
+		struct expect *fifo = calloc(size, sizeof(*fifo));
+
+		if (!fifo)
+			die_oom();
+		for (size_t i = 0; i < c->unread; i++)
+			fifo[i] = c->fifo[(c->fifo_at + i) % c->fifo_size];
+		free(c->fifo);
+		c->fifo = fifo;
+		c->fifo_size = size;
+		c->fifo_at = 0;
+	}
+	/* Waiting begins now, not with the last reply a while ago. */
+	if (c->unread == 0)
+		c->progress = clock_ms();
+	c->fifo[(c->fifo_at + c->unread++) % c->fifo_size] = *e;
 }
 
-/* All of the content is with the kernel, so the host may have taken the message. */
-static bool in_doubt(const struct client *c)
-{
-	return c->final && conn_unsent(&c->conn) == 0;
-}
-
-/* The connection came to its end between two messages, or its time is over: nothing is
- * wrong with the host as long as each connection decides something. */
+/* The connection came to its end between two messages, or in mid-stream after it had carried
+ * some, or its time is over: nothing is wrong with the host as long as each connection
+ * decides something. */
 static bool used_up(const struct client *c, int error)
 {
 	bool late = clock_ms() >= c->conn.session_end;
 
 	return c->decided > 0 &&
-	       ((error == -ECONNRESET && !c->answered) || (error == -ETIMEDOUT && late));
+	       ((error == -ECONNRESET && (!c->answered || c->streamed)) ||
+	        (error == -ETIMEDOUT && late));
 }
 
 int session_lost(struct client *c, int error, enum smtp_stage stage)
 {
 	const char *at = smtp_stage_name(stage);
 	const struct conn *n = &c->conn;
-	enum verdict_kind kind = in_doubt(c)         ? VERDICT_DOUBT
-	                         : used_up(c, error) ? VERDICT_RECONNECT
-	                                             : VERDICT_HOST;
+	enum verdict_kind kind = used_up(c, error) ? VERDICT_RECONNECT : VERDICT_HOST;
+	_cleanup_buf_ struct buf words = BUF_INIT;
 
+	if (error == -ECONNRESET || (error == -ETIMEDOUT && clock_ms() < n->session_end))
+		c->lost = error;
 	if (error == -ECANCELED)
 		return session_break(c, kind, stage, "stopped at %s: mailchuted is gone",
 		                     at);
@@ -111,9 +137,10 @@ int session_lost(struct client *c, int error, enum smtp_stage stage)
 		return session_break(c, kind, stage, "no reply to %s in time", at);
 	if (error != -ECONNRESET)
 		return session_break(c, kind, stage, "at %s: %s", at, strerror(-error));
-	if (n->tls_error && n->tls_error != GNUTLS_E_PREMATURE_TERMINATION)
-		return session_break(c, kind, stage, "at %s: TLS: %s", at,
-		                     gnutls_strerror(n->tls_error));
+	if (n->tls_error && n->tls_error != GNUTLS_E_PREMATURE_TERMINATION) {
+		tls_words_error(n->tls, n->tls_error, &words);
+		return session_break(c, kind, stage, "at %s: TLS: %s", at, words.p);
+	}
 	return session_break(c, kind, stage, "connection lost at %s%s%s", at,
 	                     n->write_error ? ": " : "",
 	                     n->write_error ? strerror(n->write_error) : "");
@@ -127,9 +154,9 @@ static int not_smtp(struct client *c, ptrdiff_t error, enum smtp_stage stage)
 	if (stage == STAGE_AUTH)
 		buf_z(&shown, "(not shown)");
 	else
-		buf_escape(&shown, buf_view(&c->conn.in), 60);
-	return session_break(c, in_doubt(c) ? VERDICT_DOUBT : VERDICT_HOST, stage,
-	                     "%s reply to %s: %s",
+		buf_escape(&shown, str_from(buf_view(&c->conn.in), c->in_at), 60);
+	c->lost = -EBADMSG;
+	return session_break(c, VERDICT_HOST, stage, "%s reply to %s: %s",
 	                     error == -EMSGSIZE ? "endless" : "malformed",
 	                     smtp_stage_name(stage), shown.p ? shown.p : "");
 }
@@ -147,48 +174,98 @@ static int64_t progress_end(const struct client *c, enum smtp_stage stage)
 	                                 : reply_seconds[stage]);
 }
 
-int session_pump(struct client *c, bool or_flushed, struct expect *ret)
+int session_take(struct client *c, struct expect *ret)
 {
-	struct expect head = c->fifo[c->fifo_at];
+	struct expect head;
+	ptrdiff_t n;
 
-	assert(c->unread > 0);
 	if (!c->open)
 		return -1;
-	for (;;) {
-		ptrdiff_t n = reply_take(buf_view(&c->conn.in), &c->reply);
-		int e;
-
-		if (n < 0)
-			return not_smtp(c, n, head.stage);
-		if (n > 0) {
-			buf_drop(&c->conn.in, (size_t)n);
-			c->fifo_at = (c->fifo_at + 1) % SESSION_UNREAD_MAX;
-			c->unread--;
-			c->progress = clock_ms();
-			c->answered = true;
-			*ret = head;
-			return 1;
-		}
-		if (or_flushed && conn_unsent(&c->conn) == 0)
-			return 0;
-		e = conn_step(&c->conn, progress_end(c, head.stage));
-		if (e < 0)
-			return session_lost(c, e, head.stage);
+	if (c->unread == 0)
+		return 0;
+	head = c->fifo[c->fifo_at];
+	n = reply_take(str_from(buf_view(&c->conn.in), c->in_at), &c->reply);
+	if (n < 0)
+		return not_smtp(c, n, head.stage);
+	if (n == 0)
+		return 0;
+	c->in_at += (size_t)n;
+	if (c->in_at == c->conn.in.n) {
+		buf_reset(&c->conn.in);
+		c->in_at = 0;
 	}
+	c->fifo_at = (c->fifo_at + 1) % c->fifo_size;
+	c->unread--;
+	c->progress = clock_ms();
+	c->answered = true;
+	*ret = head;
+	return 1;
+}
+
+int session_wait(struct client *c, int64_t until)
+{
+	enum smtp_stage stage = c->fifo[c->fifo_at].stage;
+	int64_t end = progress_end(c, stage);
+	int e;
+
+	if (!c->open)
+		return -1;
+	buf_drop(&c->conn.in, c->in_at);
+	c->in_at = 0;
+	e = conn_step(&c->conn, until < end ? until : end);
+	return e < 0 ? session_lost(c, e, stage) : 0;
+}
+
+int session_out_of_turn(struct client *c, enum smtp_stage stage)
+{
+	return session_break(
+	    c, VERDICT_HOST, stage, "the host speaks out of turn before %s",
+	    stage == STAGE_CONTENT ? "the content" : smtp_stage_name(stage));
+}
+
+/* Writes and reads until the reply to the only command outstanding is there. */
+static int answer(struct client *c)
+{
+	struct expect got;
+	int r;
+
+	while (r = session_take(c, &got), r == 0)
+		if (session_wait(c, INT64_MAX) < 0)
+			return -1;
+	return r < 0 ? -1 : 0;
 }
 
 int session_ask(struct client *c, enum smtp_stage stage)
 {
-	struct expect got;
-
 	/* Whatever is there before the question is no answer to it, and would be taken
 	 * for one (RFC 5321 4.3.1: one greeting, one reply a command). */
 	if (c->conn.in.n)
-		return session_break(c, VERDICT_HOST, stage,
-		                     "the host speaks out of turn before %s",
-		                     smtp_stage_name(stage));
-	/* Waiting begins now, not with the last octet of a message a while ago. */
-	c->progress = clock_ms();
-	session_expect(c, stage, 0);
-	return session_pump(c, false, &got) == 1 ? 0 : -1;
+		return session_out_of_turn(c, stage);
+	session_expect(c, &(struct expect){ .stage = stage });
+	return answer(c);
+}
+
+int session_listen(struct client *c)
+{
+	int e;
+
+	if (!c->conn.in.n) {
+		e = conn_step(&c->conn, clock_ms());
+		if (e == -ETIMEDOUT && clock_ms() < c->conn.session_end)
+			return 0;
+		if (e < 0)
+			return session_lost(c, e, STAGE_MAIL);
+		if (!c->conn.in.n)
+			return c->conn.eof ? session_lost(c, -ECONNRESET, STAGE_MAIL) : 0;
+	}
+	session_expect(c, &(struct expect){ .stage = STAGE_RSET });
+	if (answer(c) < 0)
+		return -1;
+	if (c->reply.code == 421)
+		return session_break_reply(
+		    c, verdict_of(STAGE_MAIL, &c->reply, c->successes, 0), STAGE_MAIL);
+	/* In a stream some reply was taken for another command's. */
+	c->lost = -EBADMSG;
+	return session_break(c, c->streamed ? VERDICT_RECONNECT : VERDICT_HOST,
+	                     STAGE_MAIL, "the host speaks out of turn");
 }

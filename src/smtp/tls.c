@@ -1,4 +1,7 @@
 #include "smtp/tls.h"
+#include "base/clock.h"
+#include "smtp/tls_ticket.h"
+#include "smtp/tls_words.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <gnutls/x509.h>
@@ -10,7 +13,9 @@ enum {
 	WORDS_MAX = 400,
 };
 
-static const char default_priority[] = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1";
+/* RFC 8996; and no key that breaks with less work than 112 bits (RSA: 2048, as everybody has
+ * since 2014). */
+static const char default_priority[] = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1:%PROFILE_MEDIUM";
 
 struct tls {
 	const struct client_conf *conf;
@@ -20,6 +25,11 @@ struct tls {
 	unsigned char pin[PINS_MAX][PIN_BYTES];
 	size_t pins;
 	bool name_is_address;
+	unsigned char purpose[sizeof(GNUTLS_KP_TLS_WWW_SERVER)];
+	gnutls_typed_vdata_st wanted[2]; /* the name and the use of the certificate */
+	struct ticket ticket;            /* of the last session that was good */
+	bool recalled;                   /* the conf's ticket was taken over */
+	bool offered;                    /* the last handshake offered to resume */
 };
 
 static int hex_of(char c)
@@ -63,6 +73,13 @@ void tls_expect(struct tls *t)
 	t->name = str_dup(name);
 	t->name_is_address = inet_pton(AF_INET, t->name, address) == 1 ||
 	                     inet_pton(AF_INET6, t->name, address) == 1;
+	/* GnuTLS takes no const; it compares an address with addresses. */
+	t->wanted[0] = (gnutls_typed_vdata_st){ .type = GNUTLS_DT_DNS_HOSTNAME,
+		                                .data = (unsigned char *)t->name,
+		                                .size = (unsigned)strlen(t->name) };
+	t->wanted[1] = (gnutls_typed_vdata_st){ .type = GNUTLS_DT_KEY_PURPOSE_OID,
+		                                .data = t->purpose,
+		                                .size = sizeof(t->purpose) - 1 };
 }
 
 /* A copy that the caller frees: GnuTLS takes no const and an unsigned length. */
@@ -104,7 +121,14 @@ static const char *load_own(struct tls *t, const struct client_conf *c)
 	explicit_bzero(key, k.size);
 	free(cert);
 	free(key);
-	return e < 0 ? gnutls_strerror(e) : NULL;
+	if (e == GNUTLS_E_CERTIFICATE_KEY_MISMATCH)
+		return "tls-key is not the key of tls-certificate (the first in that "
+		       "file)";
+	if (e == GNUTLS_E_NO_CERTIFICATE_FOUND)
+		return "tls-certificate: no certificate in it (PEM is wanted)";
+	return e < 0 ? "tls-certificate, tls-key: GnuTLS cannot read them (PEM without a "
+	               "passphrase is wanted)"
+	             : NULL;
 }
 
 static const char *load(struct tls *t, const struct client_conf *c)
@@ -138,6 +162,8 @@ struct tls *tls_new(const struct client_conf *c, const char **ret_why)
 	if (!t)
 		die_oom();
 	t->conf = c;
+	t->ticket = (struct ticket)TICKET_INIT;
+	memcpy(t->purpose, GNUTLS_KP_TLS_WWW_SERVER, sizeof(t->purpose));
 	tls_expect(t);
 	why = load(t, c);
 	if (why) {
@@ -156,6 +182,7 @@ void tls_free(struct tls *t)
 		gnutls_certificate_free_credentials(t->creds);
 	if (t->priority)
 		gnutls_priority_deinit(t->priority);
+	ticket_forget(&t->ticket);
 	free(t->name);
 	free(t);
 }
@@ -203,113 +230,126 @@ static int check_pin(gnutls_session_t s)
 	return GNUTLS_E_CERTIFICATE_ERROR;
 }
 
-static void add_date(struct buf *b, time_t t)
-{
-	struct tm tm;
-
-	if (t != (time_t)-1 && gmtime_r(&t, &tm))
-		buf_fmt(b, "%04d-%02d-%02d", tm.tm_year + 1900, tm.tm_mon + 1,
-		        tm.tm_mday);
-	else
-		buf_c(b, '?');
-}
-
-/* Whose certificate it is: names, issuer, dates. */
-static void add_certificate(struct buf *b, gnutls_x509_crt_t crt)
-{
-	enum { NAMES_MAX = 8 };
-	gnutls_datum_t dn;
-	char name[256];
-	size_t names = 0;
-
-	buf_z(b, "; the certificate is for ");
-	for (unsigned i = 0; i < NAMES_MAX; i++) {
-		size_t n = sizeof(name);
-		unsigned type = 0;
-		int e =
-		    gnutls_x509_crt_get_subject_alt_name2(crt, i, name, &n, &type, NULL);
-
-		if (e == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
-			break;
-		if (e < 0 || (e != GNUTLS_SAN_DNSNAME && e != GNUTLS_SAN_IPADDRESS))
-			continue;
-		buf_z(b, names++ ? ", " : "");
-		if (e == GNUTLS_SAN_DNSNAME)
-			buf_add(b, name, n);
-		else if (!inet_ntop(n == 4 ? AF_INET : AF_INET6, name,
-		                    buf_room(b, INET6_ADDRSTRLEN), INET6_ADDRSTRLEN))
-			buf_c(b, '?');
-		else
-			b->n += strlen(b->p + b->n);
-	}
-	if (!names && gnutls_x509_crt_get_dn3(crt, &dn, 0) == 0) {
-		buf_add(b, dn.data, dn.size);
-		gnutls_free(dn.data);
-	}
-	buf_z(b, ", valid from ");
-	add_date(b, gnutls_x509_crt_get_activation_time(crt));
-	buf_z(b, " to ");
-	add_date(b, gnutls_x509_crt_get_expiration_time(crt));
-	if (gnutls_x509_crt_get_issuer_dn3(crt, &dn, 0) == 0) {
-		buf_z(b, ", issued by ");
-		buf_add(b, dn.data, dn.size);
-		gnutls_free(dn.data);
-	}
-}
-
-static void add_pin(struct buf *b, gnutls_session_t s)
-{
-	unsigned char pin[PIN_BYTES];
-
-	buf_z(b, "the public key is none of tls-pin");
-	if (!peer_pin(s, pin))
-		return;
-	buf_z(b, "; it is sha256:");
-	for (size_t i = 0; i < PIN_BYTES; i++)
-		buf_fmt(b, "%02x", pin[i]);
-}
-
 /* Why the host is not who it must be. */
-static void explain_certificate(const struct tls *t, gnutls_session_t s, struct buf *b)
+static void explain_certificate(const struct tls *t, gnutls_session_t s, unsigned status,
+                                struct buf *b)
 {
-	gnutls_datum_t words;
-	gnutls_x509_crt_t crt;
-	unsigned status = gnutls_session_get_verify_cert_status(s);
+	struct tls_shown shown = { .name = t->name,
+		                   .status = status,
+		                   .pins = t->pins > 0,
+		                   .now = clock_real() };
 
-	buf_fmt(b, "cannot verify that this is %s: ", t->name);
-	if (t->pins)
-		add_pin(b, s);
-	else if (gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509,
-	                                                      &words, 0) == 0) {
-		buf_str(b, str_trim(str_z((const char *)words.data)));
-		gnutls_free(words.data);
-	}
-	if (peer_certificate(s, &crt)) {
-		add_certificate(b, crt);
-		gnutls_x509_crt_deinit(crt);
-	}
+	shown.chain = gnutls_certificate_get_peers(s, &shown.n);
+	if (!shown.chain)
+		shown.n = 0;
+	tls_words_certificate(&shown, b);
 }
 
 static void explain(const struct tls *t, gnutls_session_t s, int e, struct buf *ret)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
-	const char *alert = NULL;
 
 	if (e == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR ||
 	    e == GNUTLS_E_CERTIFICATE_ERROR) {
-		explain_certificate(t, s, &b);
+		explain_certificate(t, s, gnutls_session_get_verify_cert_status(s), &b);
 	} else {
-		buf_fmt(&b, "TLS handshake failed: %s", gnutls_strerror(e));
-		if (e == GNUTLS_E_FATAL_ALERT_RECEIVED)
-			alert = gnutls_alert_get_name(gnutls_alert_get(s));
-		if (alert)
-			buf_fmt(&b, " (%s)", alert);
-		if (e == GNUTLS_E_UNEXPECTED_PACKET_LENGTH ||
-		    e == GNUTLS_E_UNEXPECTED_PACKET)
-			buf_z(&b, " (does the host speak TLS on this port?)");
+		buf_z(&b, "TLS handshake failed: ");
+		tls_words_error(s, e, &b);
 	}
 	buf_escape(ret, buf_view(&b), WORDS_MAX);
 }
+
+/* ---- Resumption ---- */
+
+/* The peer's port, as the name: another service there may be somebody else. */
+static unsigned port_of(int fd)
+{
+	struct sockaddr_storage s = { .ss_family = AF_UNSPEC };
+	struct sockaddr_in6 six;
+	struct sockaddr_in four;
+	socklen_t n = sizeof(s);
+
+	if (getpeername(fd, (struct sockaddr *)&s, &n) < 0)
+		return 0;
+	memcpy(&six, &s, sizeof(six));
+	memcpy(&four, &s, sizeof(four));
+	if (s.ss_family == AF_INET6)
+		return ntohs(six.sin6_port);
+	return s.ss_family == AF_INET ? ntohs(four.sin_port) : 0;
+}
+
+/* Offers to resume what was kept, once. */
+static void offer(struct tls *t, const struct conn *c)
+{
+	unsigned char bound[TICKET_BOUND];
+
+	t->offered = false;
+	if (!t->recalled)
+		(void)ticket_parse(t->conf->ticket, &t->ticket);
+	t->recalled = true;
+	ticket_bind(t->conf, t->name, port_of(c->fd), bound);
+	if (ticket_holds(&t->ticket, bound, clock_real()))
+		t->offered = gnutls_session_set_data(c->tls, t->ticket.data.p,
+		                                     t->ticket.data.n) == 0;
+	ticket_forget(&t->ticket);
+}
+
+/* A resumed handshake shows no certificate. The session brings along the one that was shown
+ * first: is that still good today? */
+static int check_resumed(struct tls *t, gnutls_session_t s, struct buf *ret_why)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	unsigned status = 0;
+
+	if (!gnutls_session_is_resumed(s))
+		return 0;
+	if (t->pins && check_pin(s) == 0)
+		return 0;
+	if (!t->pins && !t->conf->tls_verify)
+		return 0;
+	if (!t->pins &&
+	    gnutls_certificate_verify_peers(s, t->wanted, ARRAY_LEN(t->wanted),
+	                                    &status) == 0 &&
+	    status == 0)
+		return 0;
+	explain_certificate(t, s, status, &b);
+	buf_escape(ret_why, buf_view(&b), WORDS_MAX);
+	return -EPROTO;
+}
+
+void tls_keep(struct tls *t, const struct conn *c)
+{
+	gnutls_session_t s = c->tls;
+	gnutls_datum_t data = { NULL, 0 };
+
+	/* TLS 1.3 has nothing to resume by before the host has sent it. */
+	if (!s || (gnutls_protocol_get_version(s) == GNUTLS_TLS1_3 &&
+	           !(gnutls_session_get_flags(s) & GNUTLS_SFLAGS_SESSION_TICKET)))
+		return;
+	if (gnutls_session_get_data2(s, &data) < 0)
+		return;
+	ticket_forget(&t->ticket);
+	if (data.size <= TICKET_DATA_MAX) {
+		ticket_bind(t->conf, t->name, port_of(c->fd), t->ticket.bound);
+		t->ticket.ends = clock_real() + TICKET_SECONDS;
+		buf_room(&t->ticket.data, data.size);
+		buf_add(&t->ticket.data, data.data, data.size);
+	}
+	explicit_bzero(data.data, data.size);
+	gnutls_free(data.data);
+}
+
+void tls_ticket(const struct tls *t, struct buf *b)
+{
+	ticket_print(&t->ticket, b);
+}
+
+bool tls_offered(const struct tls *t)
+{
+	return t->offered;
+}
+
+/* ---- The handshake ---- */
 
 static int set_up(struct tls *t, struct conn *c)
 {
@@ -318,13 +358,15 @@ static int set_up(struct tls *t, struct conn *c)
 
 	if (e == 0)
 		e = gnutls_credentials_set(s, GNUTLS_CRD_CERTIFICATE, t->creds);
-	if (e == 0 && !t->name_is_address)
+	/* RFC 6066 3: neither addresses nor what is no host name. GnuTLS's own servers end the
+	 * handshake when they are told of an underscore. */
+	if (e == 0 && !t->name_is_address && !strchr(t->name, '_'))
 		e = gnutls_server_name_set(s, GNUTLS_NAME_DNS, t->name, strlen(t->name));
 	gnutls_session_set_ptr(s, t); /* for check_pin() */
 	if (t->pins)
 		gnutls_session_set_verify_function(s, check_pin);
 	else if (t->conf->tls_verify)
-		gnutls_session_set_verify_cert(s, t->name, 0);
+		gnutls_session_set_verify_cert2(s, t->wanted, ARRAY_LEN(t->wanted), 0);
 	gnutls_transport_set_int(s, c->fd);
 	gnutls_handshake_set_timeout(s, 0);
 	return e;
@@ -332,23 +374,30 @@ static int set_up(struct tls *t, struct conn *c)
 
 int tls_start(struct tls *t, struct conn *c, int64_t deadline, struct buf *ret_why)
 {
-	int e = gnutls_init(&c->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
+	/* There is one certificate of ours: it is shown whoever the host says should have
+	 * issued it. */
+	int e = gnutls_init(&c->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL |
+	                                 GNUTLS_FORCE_CLIENT_CERT);
 
+	t->offered = false;
 	if (e < 0) {
 		c->tls = NULL;
 		buf_z(ret_why, gnutls_strerror(e));
 		return -EPROTO;
 	}
 	e = set_up(t, c);
+	if (e == 0)
+		offer(t, c);
 	while (e == 0) {
 		e = gnutls_handshake(c->tls);
 		if (e == 0)
-			return 0;
+			return check_resumed(t, c->tls, ret_why);
 		if (gnutls_error_is_fatal(e))
 			break;
 		e = conn_wait(c, gnutls_record_get_direction(c->tls) ? POLLOUT : POLLIN,
 		              deadline);
 		if (e < 0) {
+			t->offered = false; /* that is not why */
 			buf_fmt(ret_why, "TLS handshake: %s",
 			        e == -ETIMEDOUT ? "no answer in time" : strerror(-e));
 			return e;
@@ -370,5 +419,6 @@ void tls_facts(const struct conn *c, struct buf *b)
 	cipher = gnutls_cipher_get_name(gnutls_cipher_get(c->tls));
 	if (version && strncmp(version, "TLS", 3) == 0)
 		version += 3;
-	buf_fmt(b, "tls=%s cipher=%s", version ? version : "?", cipher ? cipher : "?");
+	buf_fmt(b, "tls=%s cipher=%s%s", version ? version : "?", cipher ? cipher : "?",
+	        gnutls_session_is_resumed(c->tls) ? " tls-resumed=yes" : "");
 }

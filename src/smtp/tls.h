@@ -17,12 +17,22 @@ void tls_free(struct tls *t);
 void tls_expect(struct tls *t);
 
 /* Makes c a TLS connection; when this gives 0 the host is who it must be: with pins, one
- * of them is its public key; else with tls_verify its certificate is trusted, is for
- * tls_name (or host), and is valid now. The check is part of the handshake. Else -errno:
+ * of them is its public key, and nothing else of its certificate matters; else with
+ * tls_verify its certificate is trusted, is for servers and for tls_name (or host), and is
+ * valid now. The check is part of the handshake; of a session that is resumed the first
+ * handshake's certificate is checked again. Else -errno:
  * -ETIMEDOUT, -ECANCELED, -EPROTO, and words in ret_why (hostile bytes escaped, at most
  * 400). */
 int tls_start(struct tls *t, struct conn *c, int64_t deadline, struct buf *ret_why);
-/* Appends "tls=1.3 cipher=AES-256-GCM". */
+/* The last tls_start() offered to resume a session. When it failed, that may be why: a new
+ * connection will not offer it again. */
+bool tls_offered(const struct tls *t);
+/* Keeps what c's session can be resumed by, if there is something yet (with TLS 1.3 it comes
+ * behind the handshake), for the next tls_start() and tls_ticket(). */
+void tls_keep(struct tls *t, const struct conn *c);
+/* Appends it as text: client_ticket(). */
+void tls_ticket(const struct tls *t, struct buf *b);
+/* Appends "tls=1.3 cipher=AES-256-GCM", and " tls-resumed=yes". */
 void tls_facts(const struct conn *c, struct buf *b);
 
 #endif

@@ -127,7 +127,7 @@ static int taken_copy(struct spool *s, const struct adopt_ops *ops, struct takin
 	n = copy_all_of(in, t->copy, st.st_size);
 	if (n < 0)
 		return (int)n;
-	t->a.size = n;
+	t->a.size = (int64_t)head.n + n; /* as it is taken away when it is gone */
 	/* Start the writing now: the syncs of the batch then wait for one journal commit.
 	 */
 	sync_file_range(t->copy, 0, 0, SYNC_FILE_RANGE_WRITE);

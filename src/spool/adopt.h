@@ -15,7 +15,7 @@ struct adopted {
 	struct id drop; /* the name it had in in/drop; empty: it was found in taken/ */
 	uid_t uid;
 	struct str login;
-	int64_t size;
+	int64_t size; /* octets of the queue file */
 };
 struct adopt_ops {
 	/* Finds login and full name of a uid; may leave them empty. */

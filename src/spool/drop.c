@@ -195,7 +195,8 @@ void drop_abort(struct drop *d)
 	cleanup_fd(&d->fd);
 	cleanup_fd(&d->door);
 	cleanup_fd(&d->dir);
-	d->fd = d->door = d->dir = -1;
+	cleanup_fd(&d->woken);
+	d->fd = d->door = d->dir = d->woken = -1;
 	errno = e;
 }
 
@@ -308,7 +309,7 @@ int drop_commit(struct drop *d)
 			return e;
 		}
 	}
-	(void)wake(d->dir, "../wake", 'w');
+	d->woken = wake(d->dir, "../wake", 'w');
 	return 0;
 }
 

@@ -17,6 +17,7 @@ struct drop {
 	struct id id;   /* the message's, final once drop_commit() returned 0 */
 	uint64_t size;  /* octets of the drop; those over the limit are not stored */
 	bool failed;    /* a write failed: drop_commit() will refuse */
+	int woken;      /* in/wake, which drop_commit() has written to */
 	/* What the door says (door.h). */
 	int door;       /* its file; left open, that spares a system call */
 	uint64_t limit; /* octets of the largest drop; 0: none */
@@ -24,9 +25,9 @@ struct drop {
 	struct str refusal; /* words, of drop_begin()'s -EBUSY; in words */
 	char words[DOOR_WORDS_MAX];
 };
-#define DROP_INIT                               \
-	{                                       \
-		.dir = -1, .fd = -1, .door = -1 \
+#define DROP_INIT                                             \
+	{                                                     \
+		.dir = -1, .fd = -1, .woken = -1, .door = -1 \
 	}
 
 /* Opens the spool's drop and creates t.<id>, O_EXCL, mode 0640 whatever the umask. spool:

@@ -18,6 +18,9 @@ enum {
 	QUEUE_WINDOW = DIR_WINDOW,
 	QUEUE_ROUTE_MAX = 64
 };
+/* From this bucket on: what was put off only because of the host. So far ahead that it is
+ * always due, and behind all others: when the host is back it goes at once. */
+#define QUEUE_PUT_OFF UINT32_C(0x80000000)
 
 /* Where a message stands. due 0: queue/new. */
 struct place {

@@ -127,7 +127,8 @@ def program(name):
         atexit.register(shutil.rmtree, _programs, True)
         os.chmod(_programs, 0o755)
         for p in ("sendmail", "mailchuted", "mailchute-push", "mailchute-look",
-                  "mailchute-route", "mailchute-serve", "mailchute"):
+                  "mailchute-route", "mailchute-serve", "mailchute-smtpd",
+                  "mailchute"):
             if os.path.exists(os.path.join(BUILD, p)):
                 shutil.copy(os.path.join(BUILD, p), _programs)
     return os.path.join(_programs, name)

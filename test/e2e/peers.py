@@ -23,6 +23,26 @@ SINK_UID = 64804
 START_SECONDS = 20
 
 
+def prepared(name):
+    """Makes sure that CACHE/NAME is there; skips the test where it cannot be."""
+    if os.geteuid() != 0:
+        skip(f"{name}: needs root for its chroot")
+    if not os.path.exists(os.path.join(CACHE, name, ".layout")):
+        got = subprocess.run([os.path.join(TOP, "test", "peers"), name],
+                             capture_output=True, check=False)
+        if not os.path.exists(os.path.join(CACHE, name, ".layout")):
+            skip(f"{name}: test/peers could not prepare it: "
+                 + got.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")[-200:])
+
+
+def chroot_into(root):
+    """For subprocess, as preexec_fn."""
+    def enter():
+        os.chroot(root)
+        os.chdir("/")
+    return enter
+
+
 class Message:
     def __init__(self, raw):
         self.raw = raw
@@ -42,14 +62,7 @@ class Peer:
     name = ""
 
     def __init__(self):
-        if os.geteuid() != 0:
-            skip(f"{self.name}: needs root for its chroot")
-        if not os.path.exists(os.path.join(CACHE, self.name, ".layout")):
-            got = subprocess.run([os.path.join(TOP, "test", "peers"), self.name],
-                                 capture_output=True, check=False)
-            if not os.path.exists(os.path.join(CACHE, self.name, ".layout")):
-                skip(f"{self.name}: test/peers could not prepare it: "
-                     + got.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")[-200:])
+        prepared(self.name)
         self.root = tempfile.mkdtemp(prefix="run.", dir=CACHE)
         subprocess.run(["cp", "-al", os.path.join(CACHE, self.name, "."), self.root], check=True)
         os.chmod(self.root, 0o755)
@@ -96,19 +109,15 @@ class Peer:
         os.chmod(full, mode)
         os.chown(full, 0, gid)
 
-    def enter(self):
-        os.chroot(self.root)
-        os.chdir("/")
-
     def run(self, *argv, data=b""):
-        return subprocess.run(argv, input=data, capture_output=True, preexec_fn=self.enter,
+        return subprocess.run(argv, input=data, capture_output=True, preexec_fn=chroot_into(self.root),
                               env={"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C"}, check=True)
 
     def start(self):
         with open(os.path.join(self.root, "console"), "ab") as console:
             self.process = subprocess.Popen(
                 self.argv(), stdin=subprocess.DEVNULL, stdout=console, stderr=console,
-                preexec_fn=self.enter, start_new_session=True,
+                preexec_fn=chroot_into(self.root), start_new_session=True,
                 env={"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C"})
         wait_for(self.answers, START_SECONDS, f"{self.name} answers; {self.console()}")
 

@@ -60,6 +60,10 @@ static void parse(void **state)
 		{ "log", "log w text", true, "log", "", 0, "w text" },
 		{ "secret", "secret", true, "secret", "", 0, "" },
 		{ "stop", "stop", true, "stop", "", 0, "" },
+		{ "learned", "learned s=1", true, "learned", "", 0, "s=1" },
+		{ "ticket", "ticket abc", true, "ticket", "", 0, "abc" },
+		{ "slow", "slow 60", true, "slow", "", 0, "60" },
+		{ "took", "took 3 5", true, "took", "", 0, "3 5" },
 		{ "empty", "", false, "", "", 0, "" },
 		{ "blank", " ", false, "", "", 0, "" },
 		{ "blank in front", " s " ID " 00000001", false, "", "", 0, "" },
@@ -231,6 +235,49 @@ static void too_much(void **state)
 	close(pair[1]);
 }
 
+/* Many in one call, each with its own descriptors; as many as there is room for. */
+static void many(void **state)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	struct job_packet v[JOB_MANY_MAX];
+	int pair[2], file[2], fds[JOB_FDS_MAX], n, sent = 0;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(pipe(file), 0);
+	for (int i = 0; i < JOB_MANY_MAX; i++) {
+		v[i] = (struct job_packet){ .fds = { file[i % 2], file[(i + 1) % 2] },
+			                    .n = (unsigned)(i % 3) };
+		snprintf(v[i].text, sizeof(v[i].text), "job %d\n", i);
+	}
+	assert_int_equal(job_send_many(pair[0], v, JOB_MANY_MAX), JOB_MANY_MAX);
+	for (int i = 0; i < JOB_MANY_MAX; i++) {
+		assert_true(job_recv(pair[1], &text, fds) > 0);
+		assert_string_equal(text.p, v[i].text);
+		for (unsigned k = 0; k < JOB_FDS_MAX; k++) {
+			assert_int_equal(fds[k] >= 0, k < v[i].n);
+			if (fds[k] >= 0)
+				assert_true(same_file(fds[k], v[i].fds[k]));
+			cleanup_fd(&fds[k]);
+		}
+	}
+	while ((n = job_send_many(pair[0], v, JOB_MANY_MAX)) > 0 && sent < 100000)
+		sent += n;
+	assert_int_equal(n, -EAGAIN);
+	for (int i = 0; i < sent; i++) {
+		assert_true(job_recv(pair[1], &text, fds) > 0);
+		assert_string_equal(text.p, v[i % JOB_MANY_MAX].text);
+		cleanup_fd(&fds[0]);
+		cleanup_fd(&fds[1]);
+	}
+	assert_int_equal(job_recv(pair[1], &text, fds), -EAGAIN);
+	close(pair[1]);
+	assert_int_equal(job_send_many(pair[0], v, 1), -EPIPE);
+	close(pair[0]);
+	close(file[0]);
+	close(file[1]);
+}
+
 static void full(void **state)
 {
 	char text[1000];
@@ -252,6 +299,7 @@ int main(void)
 		cmocka_unit_test(golden),        cmocka_unit_test(parse),
 		cmocka_unit_test(parse_changed), cmocka_unit_test(packets),
 		cmocka_unit_test(too_much),      cmocka_unit_test(full),
+		cmocka_unit_test(many),
 	};
 
 	return cmocka_run_group_tests_name("job", tests, NULL, NULL);

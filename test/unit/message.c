@@ -139,6 +139,76 @@ static void test_note(void **state)
 	}
 }
 
+/* Did the last try end in doubt? And is what was read all of it? */
+static void test_doubt(void **state)
+{
+	static const struct {
+		const char *name, *note;
+		bool want;
+	} rows[] = {
+		{ "none", NULL, false },
+		{ "the last", PLAN(A) "d 5 lost\ne 5\n", true },
+		{ "the first", PLAN(A) "d 5 lost\ne 5\nr 1 T 6 450 x\ne 6\n", false },
+		{ "again", PLAN(A) "d 5 lost\ne 5\ne 6\nd 7 lost\ne 7\n", true },
+		{ "recomposed", PLAN(A) "d 5 lost\ne 5\nc 6\n", true },
+		{ "cut", PLAN(A) "d 5 lost\n", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct message m;
+		const char *why = "";
+
+		if (load(&m, FILE_("Fold@x.example\nRa@far.example\n"), rows[i].note,
+		         &why) < 0)
+			fail_msg("%s: %s", rows[i].name, why);
+		if (m.doubted != rows[i].want)
+			fail_msg("%s: doubted %d", rows[i].name, m.doubted);
+		if (!m.whole || !str_eq(str_from(buf_view(&m.text), (size_t)m.body_at),
+		                        STR("body\n")))
+			fail_msg("%s: not whole", rows[i].name);
+		message_free(&m);
+	}
+}
+
+/* Around the lengths in which a file is read: the body is where it is, the size is right. */
+static void test_lengths(void **state)
+{
+	static const size_t subject[] = { 1,    7000,  8000,  8100,  8191,
+		                          8192, 16000, 65536, 73000, 140000 };
+	static const size_t body[] = { 0, 1, 8192 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(subject) * ARRAY_LEN(body); i++) {
+		_cleanup_buf_ struct buf file = BUF_INIT, got = BUF_INIT;
+		size_t n = body[i % ARRAY_LEN(body)], start;
+		struct message m;
+		const char *why = "";
+		ssize_t r;
+
+		buf_z(&file, "mailchute 1\nU1000 eddy Eddy\nT900000\nmailchute-drop 1\n"
+		             "Fold@x.example\nRa@far.example\n\n");
+		start = file.n;
+		buf_z(&file, "Subject: ");
+		for (size_t k = 0; k < subject[i / ARRAY_LEN(body)]; k++)
+			buf_z(&file, k % 70 ? "s" : "\n s");
+		buf_z(&file, "\n\n");
+		for (size_t k = 0; k < n; k++)
+			buf_c(&file, k % 2 ? '\n' : 'b');
+		assert_int_equal(load(&m, file.p, NULL, &why), 0);
+		if (m.size != (int64_t)(file.n - start) ||
+		    (m.whole && m.text.n != file.n))
+			fail_msg("row %zu: size %lld, whole %d", i, (long long)m.size,
+			         m.whole);
+		r = pread(m.fd, buf_room(&got, n + 1), n + 1, m.body_at);
+		assert_int_equal(r, n);
+		if (n &&
+		    (got.p[0] != 'b' || !str_starts(m.env.rcpt[0].addr, STR("a@far"))))
+			fail_msg("row %zu: body or envelope", i);
+		message_free(&m);
+	}
+}
+
 /* The recipients of one part, with new numbers. */
 static void test_part(void **state)
 {
@@ -199,10 +269,9 @@ static void test_damaged(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_note),
-		cmocka_unit_test(test_part),
-		cmocka_unit_test(test_origin),
-		cmocka_unit_test(test_damaged),
+		cmocka_unit_test(test_note),    cmocka_unit_test(test_doubt),
+		cmocka_unit_test(test_lengths), cmocka_unit_test(test_part),
+		cmocka_unit_test(test_origin),  cmocka_unit_test(test_damaged),
 	};
 
 	return cmocka_run_group_tests_name("message", tests, NULL, NULL);

@@ -25,7 +25,7 @@ struct row {
 	const char *envelope; /* lines of the drop behind its first */
 	const char *note;     /* NULL: none */
 	/* Of each recipient: D delivered, R to a host without DSN, T 450, F 550, C 552, H host,
-	 * ? doubt, - not tried; NULL: report_settled(). */
+	 * X 550 with escaped words, ? doubt, - not tried; NULL: report_settled(). */
 	const char *results;
 	const char *up;   /* records, without "log"; "dsn" where it was sent */
 	const char *file; /* journal */
@@ -33,6 +33,7 @@ struct row {
 	const char *not_dsn;
 	int64_t now; /* 0: NOW */
 	const char *admin, *to;
+	const char *log; /* what must be in the log; NULL: anything */
 	bool quiet, whole, probing, gave_up;
 	size_t warns;
 };
@@ -61,6 +62,7 @@ static void take_verdicts(struct result *res, size_t n, const char *kinds)
 		{ 'T', VERDICT_LATER, STAGE_RCPT, 450, "450 4.2.1 later" },
 		{ 'F', VERDICT_FAILED, STAGE_RCPT, 550, "550 5.1.1 no" },
 		{ 'C', VERDICT_FAILED, STAGE_CONTENT, 552, "552 5.3.4 big" },
+		{ 'X', VERDICT_FAILED, STAGE_RCPT, 550, "550 \\x07 \"C:\\x5cx\"" },
 		{ 'H', VERDICT_HOST, STAGE_CONNECT, 0, "cannot connect" },
 		{ '?', VERDICT_DOUBT, STAGE_CONTENT, 0, "connection lost" },
 	};
@@ -80,7 +82,7 @@ static void take_verdicts(struct result *res, size_t n, const char *kinds)
 }
 
 /* All that was sent; the report's bytes go to dsn. */
-static void hear(int sock, struct buf *up, struct buf *dsn)
+static void hear(int sock, struct buf *up, struct buf *dsn, struct buf *logs)
 {
 	_cleanup_buf_ struct buf packet = BUF_INIT;
 	int fds[JOB_FDS_MAX];
@@ -89,10 +91,10 @@ static void hear(int sock, struct buf *up, struct buf *dsn)
 		struct str rest = buf_view(&packet), line;
 
 		while (rest.n && str_cut(&rest, '\n', &line)) {
-			if (str_starts(line, STR("log ")))
-				continue;
-			buf_str(up, line);
-			buf_c(up, '\n');
+			struct buf *to = str_starts(line, STR("log ")) ? logs : up;
+
+			buf_str(to, line);
+			buf_c(to, '\n');
 		}
 		if (fds[0] >= 0) {
 			assert_int_equal(lseek(fds[0], 0, SEEK_SET), 0);
@@ -171,7 +173,7 @@ static void report(const struct row *t, struct reporter *r, struct message *m)
 static void run(const struct row *t)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT, up = BUF_INIT, file = BUF_INIT,
-	                         dsn = BUF_INIT;
+	                         dsn = BUF_INIT, logs = BUF_INIT;
 	char isp[] = "isp", sender[] = "sender", none[] = "", *admin = NULL, *to = NULL;
 	struct smarthost host = { .name = isp,
 		                  .lifetime = 5 * 86400,
@@ -210,8 +212,14 @@ static void run(const struct row *t)
 	                 &why) < 0)
 		fail_msg("%s: %s", t->name, why);
 	report(t, &r, &m);
+	report_flush(&r);
+	buf_free(&r.up);
+	buf_free(&r.file);
 	close(pair[0]);
-	hear(pair[1], &up, &dsn);
+	hear(pair[1], &up, &dsn, &logs);
+	if (t->log && (!logs.n || !strstr(logs.p, t->log)))
+		fail_msg("%s: the log has no %s: %s", t->name, t->log,
+		         logs.n ? logs.p : "");
 	assert_int_equal(lseek(r.journal, 0, SEEK_SET), 0);
 	assert_int_equal(io_slurp(r.journal, &file, 1 << 20), 0);
 	check(t, &up, &file, &dsn);
@@ -527,7 +535,25 @@ static void test_delayed(void **state)
 		  E SOON,
 		  "Action: failed",
 		  "Action: delayed",
+		  .log = "log w expired id=" ID " to=a@far.example",
 		  .warns = 1 },
+		{ .name = "refused for good in the last try",
+		  ONE,
+		  PLAN1 T("500000") T("600000"),
+		  "F",
+		  DSN("3") N("b 3") R_F E DONE,
+		  E SOON,
+		  "Status: 5.1.1",
+		  "This went on for",
+		  .log = "log w failed id=" ID " to=a@far.example" },
+		{ .name = "what was escaped",
+		  ONE,
+		  PLAN1,
+		  "X",
+		  DSN("1") N("b 1") N("r 1 F 1000000 550 550 \\x07 \"C:\\x5cx\"") E DONE,
+		  E SOON,
+		  "\\x07 \"C:\\x5cx\"",
+		  .log = " text=\"550 \\x07 \\\"C:\\x5cx\\\"\"\n" },
 		{ .name = "two tries are not enough",
 		  ONE,
 		  PLAN1 T("500000"),

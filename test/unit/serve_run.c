@@ -1,6 +1,6 @@
 #include "servebed.h"
 #include "serve/serve_run.h"
-#include "serve/fence_serve.h"
+#include "prog/fence.h"
 #include "spoolbed.h"
 #include <signal.h>
 #include <sys/wait.h>

@@ -246,8 +246,8 @@ static const struct row {
 	{ "other name: which", OTHER, "mx.example", .refused = "is for other.example" },
 	{ "part of the name", GOOD, "example", .refused = "is for mx.example" },
 	{ "expired", EXPIRED, "mx.example", .refused = "expired" },
-	{ "not yet", NOT_YET, "mx.example", .refused = "not yet" },
-	{ "self-signed", SELF, "mx.example", .refused = "NOT trusted" },
+	{ "not yet", NOT_YET, "mx.example", .refused = "not valid before" },
+	{ "self-signed", SELF, "mx.example", .refused = "is self-signed" },
 	{ "system's CAs only", GOOD, "mx.example", .no_ca = true,
 	  .refused = "issued by CN=Test CA" },
 	{ "no check", OTHER, "mx.example", .no_verify = true },
@@ -335,7 +335,7 @@ static void run_row(const struct row *t, const struct cert *ca, struct cert *all
 	if (t->refused && (e == 0 || v.kind != VERDICT_HOST || v.stage != STAGE_TLS ||
 	                   !strstr(v.text.p, t->refused)))
 		fail_msg("%s: %s", t->name, e == 0 ? "worked" : v.text.p);
-	if (e == 0 && !str_starts(client_facts(c), STR("tls=1.")))
+	if (e == 0 && !strstr(client_facts(c).p, "tls=1."))
 		fail_msg("%s: %s", t->name, client_facts(c).p);
 	if (e == 0)
 		send_one(c, t->name);

@@ -1,0 +1,226 @@
+#include "daemon/deal.h"
+#include "base/io.h"
+#include "base/log.h"
+#include <errno.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct outbox {
+	unsigned n;
+	struct job_packet v[JOB_MANY_MAX];
+};
+
+void deal_open(struct route *r)
+{
+	r->out = calloc(1, sizeof(*r->out));
+	if (!r->out)
+		die_oom();
+	r->tell = NULL;
+	r->full = r->crowded = r->put_off = false;
+	r->settled = r->grown = 0;
+}
+
+/* The first n are gone. */
+static void out_drop(struct outbox *o, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned k = 0; k < o->v[i].n; k++)
+			close(o->v[i].fds[k]);
+	o->n -= n;
+	memmove(o->v, o->v + n, o->n * sizeof(o->v[0]));
+}
+
+void deal_close(struct route *r)
+{
+	if (r->out)
+		out_drop(r->out, r->out->n);
+	free(r->out);
+	r->out = NULL;
+	r->tell = NULL;
+	r->full = r->crowded = false;
+	buf_free(&r->packet);
+	jobs_free(&r->jobs);
+}
+
+/* ---- How many ---- */
+
+static unsigned most(const struct sched *s)
+{
+	return s->jobs_max && s->jobs_max < JOBS_MAX ? s->jobs_max : JOBS_MAX;
+}
+
+void deal_settled(struct route *r, const struct sched *s)
+{
+	if (r->breaker.open) {
+		r->window = 1;
+	} else if (r->window == 1) {
+		r->window = DEAL_FIRST;
+		r->grown = 0;
+	} else if (++r->grown >= r->window) {
+		r->window *= 2;
+		r->grown = 0;
+	}
+	if (r->window > most(s))
+		r->window = most(s);
+}
+
+void deal_up(struct route *r, const struct sched *s)
+{
+	/* One that is known, since it took many at a time, gets many. */
+	unsigned at_least = r->learned.n ? JOBS_MAX : DEAL_UP;
+
+	if (r->window > 1 && r->window < at_least)
+		r->window = at_least < most(s) ? at_least : most(s);
+}
+
+void deal_down(struct route *r)
+{
+	r->window = r->window < DEAL_FIRST ? r->window : DEAL_FIRST;
+	r->grown = 0;
+}
+
+bool deal_waits(struct route *r, int64_t now)
+{
+	const struct conf_rate *row = NULL;
+	int64_t until;
+
+	r->wait = WAIT_NONE;
+	if (!r->host)
+		return false;
+	/* A clock that was set back must not make the wait longer. */
+	if (r->slow_until > now && r->slow_until <= now + JOB_SLOW_MAX) {
+		r->wait = WAIT_SLOW;
+		r->wait_until = r->slow_until;
+	} else if (budget_room(&r->budget, now, 0, &until, &row) == 0 && row) {
+		r->wait = WAIT_RATE;
+		r->wait_until = until;
+		r->rate = *row;
+	}
+	if (r->host->hold && !r->asked)
+		r->wait = WAIT_HOLD;
+	return r->wait != WAIT_NONE;
+}
+
+bool deal_may(struct route *r, const struct sched *s, int64_t now)
+{
+	unsigned window = r->window < most(s) ? r->window : most(s);
+	const struct conf_rate *row;
+	int64_t until;
+
+	if (deal_waits(r, now) || r->crowded || r->full)
+		return false;
+	if (r->out && r->out->n == JOB_MANY_MAX)
+		return false;
+	if (r->jobs.n && r->jobs.octets >= JOBS_OCTETS_MAX)
+		return false;
+	if (budget_room(&r->budget, now, r->jobs.n, &until, &row) == 0)
+		return false;
+	return r->jobs.n < window;
+}
+
+/* ---- Handing out ---- */
+
+bool deal_give(struct route *r, const struct place *p)
+{
+	struct job_packet *packet = &r->out->v[r->out->n];
+	int fds[2] = { -1, -1 }, e;
+	uid_t uid = (uid_t)-1;
+	struct job *j;
+	int64_t size = 0;
+
+	if (jobs_find(&r->jobs, &p->id))
+		return true; /* in hand already */
+	e = queue_get(&r->queue, p, &fds[0], &fds[1]);
+	if (e == -ENOENT)
+		return true;
+	if (e == -EMFILE || e == -ENFILE) {
+		r->crowded = true;
+		return false;
+	}
+	if (e < 0) {
+		log_line(LOG_LEVEL_ALERT, "unreadable id=%s why=\"%s\"", p->id.c,
+		         strerror(-e));
+		return true;
+	}
+	j = jobs_add(&r->jobs, p);
+	if (!j) {
+		cleanup_fd(&fds[0]);
+		cleanup_fd(&fds[1]);
+		return false;
+	}
+	if (queue_owner(fds[0], &uid, &size) < 0)
+		uid = (uid_t)-1;
+	j->noted = fds[1] >= 0;
+	j->uid = uid;
+	jobs_size(&r->jobs, j, size);
+	*packet = (struct job_packet){ .fds = { fds[0], fds[1] }, .n = j->noted ? 2 : 1 };
+	snprintf(packet->text, sizeof(packet->text), "job %s %08x%s\n", p->id.c, p->due,
+	         j->noted ? " note" : "");
+	if (++r->out->n == JOB_MANY_MAX)
+		deal_send(r);
+	return true;
+}
+
+void deal_send(struct route *r)
+{
+	int n;
+
+	if (r->full)
+		return;
+	r->crowded = false;
+	if (r->tell) {
+		n = job_send(r->sock, str_z(r->tell), NULL, 0);
+		r->full = n == -EAGAIN;
+		if (n != -EAGAIN)
+			r->tell = NULL;
+	}
+	while (r->out && r->out->n && !r->full) {
+		n = job_send_many(r->sock, r->out->v, r->out->n);
+		if (n > 0)
+			out_drop(r->out, (unsigned)n);
+		r->full = n == -EAGAIN;
+		/* Or it is gone, which shows when it is listened to. */
+		r->crowded = n == -ETOOMANYREFS;
+		if (n <= 0)
+			return;
+	}
+}
+
+void route_tell(struct route *r, bool halt)
+{
+	if (r->sock < 0)
+		return;
+	r->tell = halt ? "halt\n" : r->tell ? r->tell : "stop\n";
+	if (r->out && halt)
+		out_drop(r->out, r->out->n);
+	deal_send(r);
+}
+
+/* ---- A push that hangs ---- */
+
+enum {
+/* What a push may say nothing for, beyond what a session may last. */
+#ifdef CLOCK_TEST
+	PUSH_GRACE_MS = 4000,
+#else
+	PUSH_GRACE_MS = 600 * 1000,
+#endif
+};
+
+int64_t route_watch(struct route *r, int64_t now)
+{
+	int64_t limit = PUSH_GRACE_MS + (r->host ? r->host->session_max * 1000 : 0);
+
+	if (r->pid <= 0 || r->sock < 0)
+		return -1;
+	if (now < r->heard + limit)
+		return r->heard + limit;
+	log_line(LOG_LEVEL_ALERT, "push-hung route=%s in-hand=%u silent=%llds",
+	         r->queue.route, r->jobs.n, (long long)((now - r->heard) / 1000));
+	kill(r->pid, SIGKILL);
+	/* A child of its own may have the other end. What it has said is still read. */
+	(void)shutdown(r->sock, SHUT_RDWR);
+	r->heard = now;
+	return now + limit;
+}

@@ -1,0 +1,145 @@
+/* What a route waits for and what is known of its host: for people, and for the next start */
+#include "base/clock.h"
+#include "daemon/sched.h"
+
+/* Why it waits, in words that end well before "; more in 5m". */
+static void wait_words(const struct route *r, struct buf *b)
+{
+	if (r->wait == WAIT_HOLD) {
+		buf_z(b, "on hold until somebody asks (mailchute flush, sendmail -q)");
+	} else if (r->wait == WAIT_SLOW) {
+		buf_z(b, "the host asks us to slow down");
+	} else if (r->wait == WAIT_RATE) {
+		buf_z(b, "rate ");
+		budget_words(&r->rate, b);
+		buf_z(b, " is used up");
+	}
+}
+
+static void down_words(const struct route *r, bool admin, struct buf *b)
+{
+	struct str rest = buf_view(&r->why), stage = STR(""), code = STR("");
+
+	str_cut(&rest, ' ', &stage);
+	str_cut(&rest, ' ', &code);
+	buf_str(b, stage);
+	if (admin) {
+		buf_z(b, ": ");
+		buf_str(b, rest.p ? rest : STR(""));
+	} else if (code.n && !str_eq(code, STR("0"))) {
+		buf_c(b, ' ');
+		buf_str(b, code);
+	}
+}
+
+void route_words(const struct route *r, bool admin, struct buf *b)
+{
+	int64_t now = clock_real();
+
+	if (r->state != ROUTE_DOWN && r->wait == WAIT_NONE)
+		return;
+	buf_fmt(b, "; %s: ", r->queue.route);
+	if (r->state == ROUTE_DOWN) {
+		down_words(r, admin, b);
+		return;
+	}
+	wait_words(r, b);
+	if (r->wait != WAIT_HOLD && r->wait_until > now)
+		buf_fmt(b, " for %lld s", (long long)(r->wait_until - now));
+}
+
+bool route_learn(struct buf *b, struct str text, size_t max)
+{
+	if (text.n > max)
+		return false;
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] <= 0x20 || text.p[i] >= 0x7f)
+			return false;
+	buf_reset(b);
+	buf_str(b, text);
+	return true;
+}
+
+void route_state_print(const struct route *r, struct buf *b)
+{
+	const char *name = r->queue.route;
+
+	if (r->breaker.open)
+		buf_fmt(b, "fault %s\n", name);
+	if (r->step)
+		buf_fmt(b, "down %s %lld %lld %u %s\n", name, (long long)r->down_since,
+		        (long long)r->next_try, r->step, r->why.n ? r->why.p : "-");
+	if (r->learned.n)
+		buf_fmt(b, "learned %s %s\n", name, r->learned.p);
+	if (r->slow_until)
+		buf_fmt(b, "slow %s %lld\n", name, (long long)r->slow_until);
+	budget_print(&r->budget, name, b);
+	/* For mailq; not taken back. */
+	if (r->wait != WAIT_NONE && r->state != ROUTE_DOWN) {
+		buf_fmt(b, "waits %s %lld ", name,
+		        (long long)(r->wait == WAIT_HOLD ? 0 : r->wait_until));
+		wait_words(r, b);
+		buf_c(b, '\n');
+	}
+}
+
+static void take_down(struct route *r, struct str rest, int64_t now)
+{
+	struct str f[3] = { STR(""), STR(""), STR("") };
+	uint64_t since, next, step;
+
+	for (size_t i = 0; i < ARRAY_LEN(f); i++)
+		str_cut(&rest, ' ', &f[i]);
+	if (!str_u64(f[0], &since) || !str_u64(f[1], &next) || !str_u64(f[2], &step))
+		return;
+	if ((int64_t)next <= now || (int64_t)next > now + ROUTE_DOWN_MAX)
+		return;
+	r->state = ROUTE_DOWN;
+	r->down_since = (int64_t)since;
+	r->next_try = (int64_t)next;
+	r->step = (unsigned)(step < 32 ? step : 32);
+	buf_reset(&r->why);
+	buf_str(&r->why, rest.p ? rest : STR("-"));
+}
+
+void route_state_take(struct route *r, struct str line, int64_t now)
+{
+	struct str verb = STR(""), route = STR("");
+	uint64_t t;
+
+	str_cut(&line, ' ', &verb);
+	str_cut(&line, ' ', &route);
+	line.p = line.p ? line.p : "";
+	if (!str_eq(route, str_z(r->queue.route)))
+		return;
+	if (str_eq(verb, STR("fault"))) {
+		r->breaker.open = true;
+		r->window = 1;
+	} else if (str_eq(verb, STR("down"))) {
+		take_down(r, line, now);
+	} else if (str_eq(verb, STR("learned"))) {
+		route_learn(&r->learned, line, JOB_LEARNED_MAX);
+	} else if (str_eq(verb, STR("rate"))) {
+		budget_take(&r->budget, line, now);
+	} else if (str_eq(verb, STR("slow")) && str_u64(line, &t) && (int64_t)t > now &&
+	           (int64_t)t <= now + JOB_SLOW_MAX) {
+		r->slow_until = (int64_t)t;
+	}
+}
+
+bool route_is_cut_off(const struct route *r)
+{
+	return r->state == ROUTE_DOWN && !r->gone &&
+	       str_starts(buf_view(&r->why), STR("connect ")) &&
+	       (!r->host || !r->host->hold);
+}
+
+void route_reach(struct route *r)
+{
+	if (!route_is_cut_off(r))
+		return;
+	r->state = ROUTE_READY;
+	/* An address may come a moment after its link: soon again, if it fails. */
+	r->step = r->step > 1 ? 1 : r->step;
+	queue_rewind(&r->queue, false);
+}

@@ -1,0 +1,22 @@
+/*
+ * canary.h - does the host throw away the chunk of a BDAT that it refuses?
+ *
+ * Some announce CHUNKING and do not; with transactions sent ahead of replies the message's
+ * text would then be read as commands. So before the first stream to a host it is asked for
+ * nobody's mail: MAIL, BDAT of 8 octets with no recipient, RSET, in one group. Yes, no, yes
+ * is how it must answer; a host that leaks answers the 8 octets, too.
+ */
+#ifndef SMTP_CANARY_H
+#define SMTP_CANARY_H
+
+#include "smtp/session.h"
+
+/* Is it to be asked on this connection? */
+bool canary_due(const struct client *c);
+/* Puts the group into conn.out; what follows needs no RSET. sender: somebody whom the host
+ * would take mail from. */
+void canary_put(struct client *c, struct str sender);
+/* Takes c->reply for what it answers. 0, or -1 (broken). What was found is in c->learned. */
+int canary_take(struct client *c, const struct expect *got);
+
+#endif

@@ -1,0 +1,245 @@
+/* What came back, and what the end of a connection means (stream.h) */
+#include "smtp/canary.h"
+#include "smtp/stream.h"
+#include "base/clock.h"
+#include <errno.h>
+
+/* The level that was in use, for who is to blame. */
+static enum level in_use(const struct client *c)
+{
+	if (c->streamed)
+		return LEVEL_STREAM;
+	if (c->combined)
+		return LEVEL_COMBO;
+	return c->ext.pipelining ? LEVEL_PIPE : LEVEL_LOCKSTEP;
+}
+
+static void demote(struct client *c)
+{
+	enum level l = in_use(c);
+
+	if (l > LEVEL_LOCKSTEP)
+		learned_demote(&c->learned, l - 1, clock_real());
+}
+
+static bool has(struct str text, struct str word)
+{
+	for (size_t i = 0; i + word.n <= text.n; i++)
+		if (str_ieq(str_head(str_from(text, i), word.n), word))
+			return true;
+	return false;
+}
+
+/* Does the host complain of commands that came before it had asked for them? "500 5.5.1
+ * Invalid command: Pipelining not supported", "554 SMTP synchronization error". */
+static bool complains(const struct client *c, const struct expect *got)
+{
+	int code = c->reply.code;
+	struct str text = buf_view(&c->reply.text);
+
+	if (stream_level(c) == LEVEL_LOCKSTEP ||
+	    (code != 500 && code != 503 && code != 554))
+		return false;
+	if (got->stage == STAGE_CONTENT && got->flight && !got->flight->bdat)
+		return false;
+	return has(text, STR("pipelin")) || has(text, STR("synchroni"));
+}
+
+static int unfit(struct client *c, const struct expect *got)
+{
+	demote(c);
+	return session_break_reply(c, VERDICT_RECONNECT, got->stage);
+}
+
+/* May replies that are due still bring a verdict on a message? */
+static bool worth_reading(const struct stream *s)
+{
+	for (const struct flight *f = s->first; f; f = f->link) {
+		if (!f->bdat || f->answered || !flight_out(f, s->c->conn.taken))
+			continue;
+		for (size_t i = 0; i < f->m->rcpts; i++)
+			if (f->state[i] == RCPT_SENT || f->state[i] == RCPT_ACCEPTED)
+				return true;
+	}
+	return false;
+}
+
+/* The connection can carry no more. What was sent ahead may be accepted all the same (only
+ * 421 must be followed by the end of the connection), so those replies are read. */
+static int no_more(struct stream *s, struct flight *f, enum verdict_kind kind,
+                   enum smtp_stage stage)
+{
+	struct client *c = s->c;
+	struct buf *out = &c->conn.out;
+
+	if (!s->over && !worth_reading(s))
+		return session_break_reply(c, kind, stage);
+	if (s->over)
+		return 0;
+	s->over = true;
+	s->culprit = f;
+	s->why = (struct verdict){ .kind = kind, .stage = stage, .code = c->reply.code };
+	reply_line(&s->why.text, &c->reply);
+	s->over_until = INT64_MAX;
+	if (c->reply.code == 421 || stage == STAGE_RSET)
+		s->over_until = clock_ms() + session_ms(c, STREAM_FAREWELL);
+	if (out->n)
+		buf_cut(out, c->conn.out_at);
+	return 0;
+}
+
+static int trouble(struct stream *s, struct flight *f, const struct expect *got)
+{
+	struct client *c = s->c;
+	int code = c->reply.code;
+	enum verdict_kind kind =
+	    verdict_of(got->stage, &c->reply, c->successes, f->accepted);
+
+	if (got->stage == STAGE_RSET && f->bdat &&
+	    (code == 500 || code == 502 || code == 503))
+		return unfit(c, got);
+	return no_more(s, f, kind, got->stage);
+}
+
+/* DATA answered before the content was all out. */
+static int early(struct client *c)
+{
+	if (c->reply.code / 100 == 2)
+		return session_break(
+		    c, VERDICT_HOST, STAGE_CONTENT,
+		    "the host accepted a message that it does not have yet");
+	c->decided++;
+	return session_break(c, VERDICT_RECONNECT, STAGE_CONTENT,
+	                     "closed in the middle of a refused message");
+}
+
+static int desync(struct client *c, enum smtp_stage stage)
+{
+	_cleanup_buf_ struct buf line = BUF_INIT;
+
+	reply_line(&line, &c->reply);
+	demote(c);
+	return session_break(c, VERDICT_RECONNECT, stage,
+	                     "the host's replies do not fit what was sent: at %s it says "
+	                     "%s",
+	                     smtp_stage_name(stage), line.p);
+}
+
+int stream_take(struct stream *s, const struct expect *got)
+{
+	struct client *c = s->c;
+	struct flight *f = got->flight;
+	int r = 0;
+
+	if (complains(c, got))
+		return unfit(c, got);
+	if (!f)
+		return canary_take(c, got);
+	switch (flight_take(f, c, got)) {
+	case FLIGHT_ON:
+		break;
+	case FLIGHT_HOST:
+		r = trouble(s, f, got);
+		break;
+	case FLIGHT_UNFIT:
+		demote(c);
+		r = no_more(s, f, VERDICT_RECONNECT, got->stage);
+		break;
+	case FLIGHT_DESYNC:
+		return desync(c, got->stage);
+	case FLIGHT_EARLY:
+		return early(c);
+	}
+	if (r == 0 && f->phase == PHASE_SENT && f->due == 0)
+		stream_finish(s);
+	return r;
+}
+
+/* A connection that ended without a word of the host: is the level to blame? One message in
+ * flight, or a connection that ended between messages, says nothing. */
+static void blame(const struct stream *s)
+{
+	struct client *c = s->c;
+	int64_t now = clock_real();
+
+	if (!c->lost || s->over)
+		return;
+	if (c->lost == -ECONNRESET && s->flights == 1 && s->first->due > 1 &&
+	    !c->canary.out && c->decided == 0 && !c->answered) {
+		learned_strike(&c->learned, in_use(c), now);
+		return;
+	}
+	if (c->canary.out)
+		learned_demote(&c->learned, LEVEL_COMBO, now);
+	else if (c->lost == -EBADMSG && (c->streamed || c->combined))
+		demote(c);
+	else if (s->flights > 1)
+		learned_strike(&c->learned, in_use(c), now);
+	else
+		return;
+	/* Not the host's fault as long as there is another way to speak to it. */
+	c->broken.kind = VERDICT_RECONNECT;
+}
+
+/* Everybody gets his verdict. in_doubt only where nothing the host said excludes it: after
+ * 421, or no to RSET, and the end of the connection, it has taken nothing more. */
+static void verdicts(const struct stream *s, struct flight *f, bool head)
+{
+	const struct client *c = s->c;
+	struct verdict v = s->over ? s->why : c->broken;
+	bool refuted = s->over && s->over_until < INT64_MAX && c->lost == -ECONNRESET;
+
+	if (!head)
+		v.kind = VERDICT_RECONNECT;
+	flight_broken(f, &v, flight_out(f, c->taken) && !f->answered && !refuted);
+}
+
+static void give_back_list(struct stream *s, struct flight **list, bool *head)
+{
+	while (*list) {
+		struct flight *f = *list;
+
+		*list = f->link;
+		verdicts(s, f, s->over ? f == s->culprit : *head);
+		*head = false;
+		stream_done(s, f);
+	}
+}
+
+static void give_back_held(struct stream *s)
+{
+	for (size_t k = 0; k < s->held_n; k++) {
+		struct flight f;
+
+		flight_init(&f, s->held[k]);
+		verdicts(s, &f, false);
+		flight_free(&f);
+		s->feed->done(s->feed->arg, s->held[k], 0);
+	}
+	s->held_n = 0;
+}
+
+void stream_give_back(struct stream *s)
+{
+	struct client *c = s->c;
+	bool head = true;
+
+	if (c->is_broken)
+		blame(s);
+	else if (s->first || s->again || s->ready || s->held_n)
+		/* It has carried as many as it may; its end was orderly. */
+		c->broken =
+		    (struct verdict){ .kind = VERDICT_RECONNECT, .stage = STAGE_MAIL };
+	give_back_list(s, &s->first, &head);
+	s->last = NULL;
+	give_back_list(s, &s->ready, &head);
+	give_back_list(s, &s->again, &head);
+	give_back_held(s);
+	while (s->spare) {
+		struct flight *f = s->spare;
+
+		s->spare = f->link;
+		free(f);
+	}
+	buf_free(&s->why.text);
+}

@@ -1,0 +1,167 @@
+/* The helper that runs password-command and token-command */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "push/secret.h"
+
+/* want: the secret, or !why. */
+static const struct row {
+	const char *name, *command, *want, *words;
+} rows[] = {
+	{ "a line", "echo secret", "secret", "" },
+	{ "no line end", "printf secret", "secret", "" },
+	{ "blanks are part of it", "printf ' a b \\r\\n'", " a b ", "" },
+	{ "two lines", "echo first; echo second", "first", "" },
+	{ "words besides", "echo secret; echo 'be careful' >&2", "secret", "be careful" },
+	{ "words of a terminal", "echo secret; printf '\\033[2Jx' >&2", "secret",
+	  "\\x1b[2Jx" },
+	{ "status", "echo secret; echo 'no such entry' >&2; exit 3",
+	  "!ended with status 3: no such entry", NULL },
+	{ "status alone", "echo secret; exit 3", "!ended with status 3", NULL },
+	{ "signal", "kill -9 $$", "!was ended by signal 9", NULL },
+	{ "nothing", "true", "!printed nothing", NULL },
+	{ "an empty line", "echo; echo secret", "!printed nothing", NULL },
+	{ "no such program", "/nonexistent/x", "!ended with status 127: ", NULL },
+	{ "hangs", "echo secret; sleep 100", "!took longer than 1 s", NULL },
+	{ "hangs, deaf", "trap '' TERM; echo secret; sleep 100; sleep 100",
+	  "!took longer than 1 s", NULL },
+	{ "endless", "yes", "!printed more than 65536 octets", NULL },
+	{ "endless words", "yes >&2", "!took longer than 1 s: y", NULL },
+	{ "leaves somebody behind", "sleep 4 & echo secret", "secret", "" },
+	{ "input is empty", "cat; echo secret", "secret", "" },
+	{ "environment", "env | cut -d= -f1 | sort | tr '\\n' ' '", "HOME PATH PWD USER ",
+	  "" },
+	{ "folder", "pwd", "/", "" },
+	{ "mask", "umask", "0077", "" },
+};
+
+static void test_commands(void **state)
+{
+	unsigned bad = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct row *t = &rows[i];
+		_cleanup_buf_ struct buf got = BUF_INIT, why = BUF_INIT;
+		struct secret s = SECRET_INIT;
+		int e;
+
+		assert_int_equal(secret_start(&s, t->command, 1), 0);
+		e = secret_get(&s, -1, &got, &why);
+		if (e == 0 ? !str_eq(buf_view(&got), str_z(t->want)) ||
+		                 !str_eq(buf_view(&why), str_z(t->words))
+		           : t->want[0] != '!' || got.n ||
+		                 !str_starts(buf_view(&why), str_z(t->want + 1)) ||
+		                 strstr(why.p, "secret")) {
+			bad++;
+			fprintf(stderr, "%s: %d, %s, %s\n", t->name, e,
+			        got.n ? got.p : "", why.n ? why.p : "");
+		}
+		secret_stop(&s);
+	}
+	assert_int_equal(bad, 0);
+}
+
+/* It is kept while it holds, and asked for anew when it does not, or is forgotten. */
+static void test_holds(void **state)
+{
+	char file[] = "/tmp/secret.XXXXXX", command[200];
+	_cleanup_buf_ struct buf got = BUF_INIT, why = BUF_INIT;
+	struct secret s = SECRET_INIT;
+	int fd = mkstemp(file);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	snprintf(command, sizeof(command), "echo x >>%s; wc -l <%s; echo expires=3600",
+	         file, file);
+	assert_false(secret_holds(&s));
+	assert_int_equal(secret_start(&s, command, 5), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(secret_get(&s, -1, &got, &why), 0);
+	assert_string_equal(got.p, "1");
+	assert_true(secret_holds(&s));
+	secret_forget(&s);
+	assert_int_equal(secret_get(&s, -1, &got, &why), 0);
+	assert_string_equal(got.p, "2");
+	secret_stop(&s);
+	/* What ends within the margin is good for one login. */
+	snprintf(command, sizeof(command), "echo x >>%s; wc -l <%s; echo expires=10",
+	         file, file);
+	assert_int_equal(secret_start(&s, command, 5), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(secret_get(&s, -1, &got, &why), 0);
+		usleep(5000);
+	}
+	assert_string_equal(got.p, "4");
+	secret_stop(&s);
+	unlink(file);
+}
+
+/* mailchuted leaves while the command runs; nobody waits for it. */
+static void test_cancel(void **state)
+{
+	_cleanup_buf_ struct buf got = BUF_INIT, why = BUF_INIT;
+	struct secret s = SECRET_INIT;
+	int64_t since = clock_ms();
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(secret_start(&s, "sleep 100", 20), 0);
+	close(pair[1]);
+	assert_int_equal(secret_get(&s, pair[0], &got, &why), -ECANCELED);
+	secret_stop(&s);
+	assert_true(clock_ms() - since < 2000);
+	close(pair[0]);
+	assert_int_equal(secret_get(&s, -1, &got, &why), -EPIPE);
+}
+
+static const struct parse_row {
+	const char *printed, *secret;
+	uint64_t seconds;
+} parses[] = {
+	{ "", "", 7 },
+	{ "a", "a", 7 },
+	{ "a\r\n", "a", 7 },
+	{ "a\nexpires=3600\n", "a", 3600 },
+	{ "a\nx\n expires=3600\r\n", "a", 3600 },
+	{ "a\nexpires=soon\n", "a", 7 },
+	{ "a\nexpires=-1\nexpires=99999999999999999999\n", "a", 7 },
+	{ "expires=3600\n", "expires=3600", 7 },
+	{ "\n\n", "", 7 },
+};
+
+static void test_parse(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(parses); i++) {
+		const struct parse_row *t = &parses[i];
+		struct str s = STR_NONE;
+		uint64_t seconds = 7;
+		bool ok = secret_parse(str_z(t->printed), &s, &seconds);
+
+		if (ok != (t->secret[0] != '\0') || !str_eq(s, str_z(t->secret)) ||
+		    seconds != t->seconds)
+			fail_msg("row %zu: %s", i, t->printed);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_holds),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_parse),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
