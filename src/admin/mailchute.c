@@ -10,6 +10,7 @@
 #include "admin/offline.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -98,9 +99,17 @@ static void reach_close(struct reach *r)
 		spool_close(&r->spool);
 }
 
+static int64_t listener(void *arg)
+{
+	const struct passwd *pw = getpwnam(MAILCHUTE_IN_USER);
+
+	(void)arg;
+	return pw ? (int64_t)pw->pw_uid : -1;
+}
+
 static int request_offline(struct reach *r, struct str request, struct buf *words)
 {
-	const struct desk_ops ops = { .arg = NULL };
+	const struct desk_ops ops = { .listener = listener };
 	struct desk *d;
 	int pair[2], e = 0, code;
 

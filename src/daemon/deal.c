@@ -219,6 +219,7 @@ int64_t route_watch(struct route *r, int64_t now)
 	log_line(LOG_LEVEL_ALERT, "push-hung route=%s in-hand=%u silent=%llds",
 	         r->queue.route, r->jobs.n, (long long)((now - r->heard) / 1000));
 	kill(r->pid, SIGKILL);
+	r->hung = true;
 	/* A child of its own may have the other end. What it has said is still read. */
 	(void)shutdown(r->sock, SHUT_RDWR);
 	r->heard = now;

@@ -335,7 +335,10 @@ NORETURN static void serve_exec(const struct desk *d, uid_t uid, pid_t parent,
                                 const int fds[static SERVE_FDS])
 {
 	char path[4096], number[16], is_admin[2] = { admin(uid) ? '1' : '0', '\0' };
-	char *argv[] = { path, number, is_admin, NULL }, *envp[] = { NULL };
+	char believed[24];
+	int64_t listener = d->ops.listener ? d->ops.listener(d->ops.arg) : -1;
+	char *argv[] = { path, number, is_admin, listener >= 0 ? believed : NULL, NULL };
+	char *envp[] = { NULL };
 	int high[SERVE_FDS];
 	sigset_t none;
 
@@ -346,6 +349,7 @@ NORETURN static void serve_exec(const struct desk *d, uid_t uid, pid_t parent,
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	snprintf(path, sizeof(path), "%s/mailchute-serve", d->libexec);
 	snprintf(number, sizeof(number), "%u", (unsigned)uid);
+	snprintf(believed, sizeof(believed), "%lld", (long long)listener);
 	/* First out of the way of one another, then down. */
 	for (int i = 0; i < SERVE_FDS; i++)
 		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64);

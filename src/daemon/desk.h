@@ -24,6 +24,8 @@ struct desk_ops {
 	void (*who)(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name);
 	/* The groups to attest (envelope.h). May be NULL: none are. */
 	void (*groups)(void *arg, uid_t uid, struct buf *ret);
+	/* Whose word about its clients is believed (conf.h); -1: nobody's. May be NULL. */
+	int64_t (*listener)(void *arg);
 	/* May this uid submit now, and how many octets (0: any number)? False: words say
 	 * why not. */
 	bool (*may)(void *arg, uid_t uid, int64_t *ret_max, struct buf *ret_words);

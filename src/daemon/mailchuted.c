@@ -61,6 +61,7 @@ struct daemon {
 	struct buf state;         /* as last written */
 	int64_t state_at; /* monotonic ms: not before; 0: nothing is to be written */
 	int64_t state_next;
+	size_t state_down; /* routes that were down then */
 	int64_t watch_at; /* monotonic ms: routes_watch() is due; -1: not */
 };
 
@@ -176,6 +177,13 @@ static void desk_groups(void *arg, uid_t uid, struct buf *ret)
 	who_is_in(uid, ret);
 }
 
+static int64_t desk_listener(void *arg)
+{
+	const struct daemon *d = arg;
+
+	return d->conf.listener_uid;
+}
+
 static bool desk_may(void *arg, uid_t uid, int64_t *ret_max, struct buf *ret_words)
 {
 	struct daemon *d = arg;
@@ -266,11 +274,14 @@ static void on_signal(struct daemon *d, int64_t now)
 	}
 }
 
-/* At once, but not again and again: budgets change with every message. */
-static void state_save(struct daemon *d, bool at_once)
+/* At once when a route went down or is back, since who asks is told what is written here; but
+ * not again and again: budgets change with every message. */
+static void state_save(struct daemon *d)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	int64_t now = clock_ms();
+	size_t down = routes_down(&d->routes);
+	bool at_once = d->sched.leaving || down != d->state_down;
 
 	d->state_at = 0;
 	buf_z(&b, "mailchute-state 1\n");
@@ -282,6 +293,7 @@ static void state_save(struct daemon *d, bool at_once)
 		return;
 	}
 	d->state_next = now + STATE_EVERY_MS;
+	d->state_down = down;
 	spool_state_write(&d->spool, buf_view(&b));
 	buf_reset(&d->state);
 	buf_str(&d->state, buf_view(&b));
@@ -452,7 +464,7 @@ static void serve(struct daemon *d)
 		intake_door(&d->intake, now);
 		answer_flush(d);
 		sync_removals(d);
-		state_save(d, d->sched.leaving);
+		state_save(d);
 		if (d->sched.leaving &&
 		    (!routes_at_work(&d->routes) || clock_ms() >= d->leave_until))
 			return;
@@ -514,6 +526,7 @@ static void open_desk(struct daemon *d)
 {
 	static const struct desk_ops model = { .who = desk_who,
 		                               .groups = desk_groups,
+		                               .listener = desk_listener,
 		                               .may = desk_may,
 		                               .submitted = desk_submitted,
 		                               .flush = desk_flush,

@@ -496,6 +496,15 @@ void routes_state_print(const struct routes *rs, struct buf *b)
 		route_state_print(rs->v[i], b);
 }
 
+size_t routes_down(const struct routes *rs)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < rs->live; i++)
+		n += rs->v[i]->state == ROUTE_DOWN;
+	return n;
+}
+
 void routes_state_take(struct routes *rs, struct str line, int64_t now)
 {
 	for (size_t i = 0; i < rs->live; i++)

@@ -71,6 +71,8 @@ bool routes_journal(void *routes, const struct id *journal);
 /* A message in a push's hand: remembers what is to be done with it (see verbs.h). */
 bool routes_in_hand(struct routes *rs, const struct id *id, enum verb v, uid_t by);
 void routes_state_print(const struct routes *rs, struct buf *b);
+/* How many are down at present. */
+size_t routes_down(const struct routes *rs);
 void routes_state_take(struct routes *rs, struct str line, int64_t now);
 
 #endif

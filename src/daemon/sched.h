@@ -52,6 +52,7 @@ struct route {
 	bool full;          /* the socket is; until it can be written to */
 	bool crowded;       /* too many descriptors: in a second again */
 	int64_t heard;      /* monotonic ms: when push last said something, or began */
+	bool hung;          /* it was ended since it had said nothing */
 	unsigned settled, window, grown;
 	unsigned long removed; /* messages that were done with, ever */
 	/* trouble; times are seconds of the real clock */

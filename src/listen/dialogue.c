@@ -72,11 +72,19 @@ static struct str domain(const struct session *s)
 	return s->c->conf ? str_z(s->c->conf->domain) : STR_NONE;
 }
 
-static void set_busy(struct session *s, bool open)
+static void set_open(struct session *s, bool open)
 {
 	s->open = open;
-	if (s->c->state)
-		s->c->state->busy = open ? clock_ms() : 0;
+	if (s->c->state && !open)
+		s->c->state->busy = 0;
+}
+
+/* There is something to lose. A sender alone is not: anybody can name one, and would keep his
+ * slot by that. */
+static void set_busy(struct session *s)
+{
+	if (s->c->state && !s->c->state->busy)
+		s->c->state->busy = clock_ms();
 }
 
 static int shut(struct str why, struct buf *words)
@@ -125,7 +133,7 @@ static int op_mail(void *arg, struct str addr, const struct server_params *p,
 	if (p->envid.n && !envelope_xtext_ok(p->envid, ENVELOPE_ENVID_MAX))
 		return refuse(words, 501, "5.5.4 ENVID with a bad value");
 	submit_sender(&s->submit, sender, p->ret, p->envid);
-	set_busy(s, true);
+	set_open(s, true);
 	return 0;
 }
 
@@ -143,6 +151,7 @@ static int op_rcpt(void *arg, struct str addr, struct str notify, struct str orc
 	    (orcpt.n && !envelope_orcpt_ok(orcpt)))
 		return refuse(words, 501, "5.5.4 A parameter with a bad value");
 	submit_rcpt(&s->submit, addr, notify, orcpt);
+	set_busy(s);
 	return 0;
 }
 
@@ -205,7 +214,7 @@ static int op_commit(void *arg, struct buf *words)
 	if (s->c->state)
 		s->c->state->stored++;
 	submit_reset(&s->submit);
-	set_busy(s, false);
+	set_open(s, false);
 	s->logged = 0;
 	return 0;
 }
@@ -215,7 +224,7 @@ static void op_reset(void *arg)
 	struct session *s = arg;
 
 	submit_reset(&s->submit);
-	set_busy(s, false);
+	set_open(s, false);
 }
 
 /* ---- logins ---- */

@@ -156,7 +156,9 @@ static void configure(struct session *s)
 		.auth_max = USERS_ATTEMPTS,
 		.tls = s->certificate.n && l->tls == LISTEN_TLS_IMPLICIT,
 		.tls_offered = s->certificate.n && l->tls == LISTEN_TLS_STARTTLS,
-		.auth_offered = s->auth_fd >= 0,
+		/* Without its file, too: 454 at AUTH lets a client come again, while without
+		 * AUTH its mail would get 550. */
+		.auth_offered = s->auth_fd >= 0 || (l && l->users_file[0]),
 		.auth_insecure = l && l->auth_insecure,
 		.trusted = s->c->trusted || !l,
 	};
@@ -238,6 +240,9 @@ static ssize_t hear(struct session *s, char *to, size_t n)
 			end = least(end, s->leave);
 		if (s->submit.second && s->submit.open)
 			end = least(end, now + SUBMIT_IDLE_MS);
+		/* What can be read is read, however late: a client may never be silent. */
+		if (now >= s->end)
+			return -ETIMEDOUT;
 		r = link_read(&s->link, to, n, end);
 		now = clock_ms();
 		if (r == -ECANCELED && !leaving(s))
@@ -258,6 +263,11 @@ static void end_of_reading(struct session *s, ssize_t r)
 		goodbye(s, STR("4.4.2 This session takes too long"));
 	else if (r == -ETIMEDOUT)
 		goodbye(s, STR("4.4.2 Idle for too long"));
+	/* A script whose lines end in LF alone comes here, too. */
+	s->cut = !s->listen && r == 0 && s->server.state == SERVER_DATA;
+	if (s->cut)
+		goodbye(s, STR("4.4.1 The input ends inside of the message, which must end "
+		               "with <CR><LF>.<CR><LF>; it is not sent"));
 }
 
 static void talk(struct session *s)
@@ -313,7 +323,7 @@ static int run(struct session *s)
 	if (!s->server_conf.tls || handshake(s))
 		talk(s);
 	server_free(&s->server);
-	return 0;
+	return s->cut ? EX_DATAERR : 0;
 }
 
 int session_run(const struct session_conf *c, int in, int out)

@@ -21,7 +21,7 @@ enum {
  * session over can write there what he likes. Times are clock_ms(). */
 struct session_state {
 	_Atomic int64_t heard;   /* the last octets of the client */
-	_Atomic int64_t busy;    /* since when there is a transaction; 0: there is none */
+	_Atomic int64_t busy;    /* since when there is a recipient; 0: there is none */
 	_Atomic uint64_t stored; /* messages */
 	_Atomic bool gone; /* the last reply is on its way: no slot is needed for it */
 };
@@ -48,6 +48,7 @@ struct session_conf {
  * SIGTERM ends it in good order: at once with 421 4.3.2 when no transaction is open, else
  * behind that message, or after SESSION_LEAVE_MS; a message that was not answered with 250 is
  * not stored. Gives a code of sysexits(3): 0, also for clients that go without a word;
+ * EX_DATAERR: -bs, and its input has ended inside of a message (its last word is 421);
  * EX_CONFIG: a section of implicit TLS whose certificate cannot be read (logged; the client
  * hears nothing). With STARTTLS that is logged, and STARTTLS is not offered. Blocks as long
  * as listen->timeout says, or without a section until the client ends it. */
@@ -60,8 +61,8 @@ bool session_allowed(const struct listen *l, struct str ip);
 const struct listen *session_section(const struct conf *c, int fd);
 /* What holds where no section does: loopback only, no TLS, no AUTH. */
 const struct listen *session_default(void);
-/* Who is at the other end of a socket, for client_ip and port above. *ip: empty for others
- * than TCP. False: fd is no socket (a pipe, a terminal). */
+/* Who is at the other end of a socket, for client_ip and port above. *ip: empty for a
+ * unix: socket; "0.0.0.0" when it cannot be told. False: fd is no socket (a pipe, a terminal). */
 bool session_peer(int fd, struct buf *ip, int *ret_port);
 
 #endif

@@ -23,6 +23,7 @@ struct session {
 	struct buf hostname;
 	int auth_fd;     /* the helper; -1: none */
 	bool open;       /* a transaction is */
+	bool cut;        /* -bs: the input has ended inside of a message */
 	int64_t end;     /* clock_ms() at which all ends */
 	int64_t leave;   /* the same once SIGTERM came; 0: it did not */
 	unsigned logged; /* refusals */

@@ -63,7 +63,8 @@ static int become(struct smtpd *d, bool low_ports)
 	const struct __user_cap_header_struct head = { .version =
 		                                           _LINUX_CAPABILITY_VERSION_3 };
 	const unsigned bind = 1U << CAP_NET_BIND_SERVICE;
-	const struct __user_cap_data_struct one[2] = { { bind, bind, 0 }, { 0, 0, 0 } };
+	const struct __user_cap_data_struct one[2] = { { bind, bind, 0 }, { 0, 0, 0 } },
+	                                    none[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
 
 	if (!d->root)
 		return 0;
@@ -72,9 +73,11 @@ static int become(struct smtpd *d, bool low_ports)
 	if (setresuid(d->uid, d->uid, d->uid) < 0)
 		return -errno;
 	d->root = false;
-	/* Without it reloads cannot open low ports, and say so. */
-	if (low_ports)
-		(void)syscall(SYS_capset, &head, one);
+	/* Without it (a container's) reloads cannot open low ports, and say so; the others must
+	 * go all the same. */
+	if (low_ports && syscall(SYS_capset, &head, one) < 0 &&
+	    syscall(SYS_capset, &head, none) < 0)
+		return -errno;
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	return setuid(0) == 0 ? -EPERM : 0;
 }

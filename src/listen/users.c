@@ -134,18 +134,27 @@ static ssize_t next_question(int fd, char *to, size_t n)
 	return r;
 }
 
+/* A refusal takes a multiple of delay_ms, so that it does not tell of the hash: whether there is
+ * one, and of which kind. */
+static void pause_until_even(int64_t begun, int delay_ms)
+{
+	if (delay_ms > 0)
+		(void)poll(NULL, 0, delay_ms - (int)((clock_ms() - begun) % delay_ms));
+}
+
 void users_serve(int fd, int file, unsigned attempts, int delay_ms)
 {
 	char question[USERS_PAIR_MAX];
 	ssize_t n;
 
 	while (attempts && (n = next_question(fd, question, sizeof(question))) > 0) {
+		int64_t begun = clock_ms();
 		char answer = answer_to(file, (struct str){ question, (size_t)n });
 
 		explicit_bzero(question, (size_t)n);
 		if (answer == NO) {
 			attempts--;
-			(void)poll(NULL, 0, delay_ms);
+			pause_until_even(begun, delay_ms);
 		}
 		if (send(fd, &answer, 1, MSG_NOSIGNAL) < 0)
 			return;

@@ -14,7 +14,7 @@
 enum {
 	USERS_MAX = 1 << 20,   /* octets of the file */
 	USERS_ATTEMPTS = 5,    /* questions that a helper answers with no */
-	USERS_DELAY_MS = 1000, /* before each such answer */
+	USERS_DELAY_MS = 1000, /* such an answer takes this, or a multiple of it */
 	USERS_ASK_MS = 30000,  /* for an answer */
 	USERS_PAIR_MAX = 2 * 1024 + 1,
 };

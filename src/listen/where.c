@@ -43,19 +43,22 @@ bool session_peer(int fd, struct buf *ip, int *ret_port)
 	_cleanup_buf_ struct buf ours = BUF_INIT;
 	union address a = { .any.sa_family = AF_UNSPEC };
 	socklen_t n = sizeof(a);
+	sa_family_t family;
 	int port = 0;
 
 	buf_reset(ip);
 	*ret_port = 0;
 	if (getsockname(fd, &a.any, &n) < 0)
 		return false;
+	family = a.any.sa_family;
 	(void)print_ip(&a, &ours, ret_port);
 	a.any.sa_family = AF_UNSPEC;
 	n = sizeof(a);
 	if (getpeername(fd, &a.any, &n) == 0)
 		(void)print_ip(&a, ip, &port);
-	/* A client of TCP that is gone already must not pass for one of this machine. */
-	if (ours.n && !ip->n)
+	/* A client of TCP that is gone already must not pass for one of this machine, nor one
+	 * of another family (of virtual machines). */
+	if (!ip->n && (ours.n || family != AF_UNIX))
 		buf_z(ip, "0.0.0.0");
 	return true;
 }

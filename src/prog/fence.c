@@ -115,6 +115,7 @@ static const unsigned refused_calls[] = {
 	SYS_process_vm_writev,
 	SYS_kill,
 	SYS_tkill,
+	SYS_tgkill, /* abort(3) ends the process all the same */
 	SYS_pidfd_open,
 	SYS_pidfd_send_signal,
 	SYS_rt_sigqueueinfo,

@@ -246,6 +246,18 @@ static bool try_load(struct push *p, struct try *t, const struct queued *q)
 	return false;
 }
 
+/* Waits for a job. Other words of mailchuted's may come before it. */
+static void hear_job(struct push *p)
+{
+	int64_t end = clock_ms() + PUSH_LINGER_MS, left = PUSH_LINGER_MS;
+
+	push_flush(p);
+	while (p->hand.n == 0 && left > 0 && !p->stop && goes_on(p)) {
+		push_hear(p, (int)left);
+		left = end - clock_ms();
+	}
+}
+
 /* The next that was never sent, read; with wait mailchuted has some time to give one. NULL:
  * there is none. */
 static struct try *fresh(struct push *p, bool wait)
@@ -253,12 +265,11 @@ static struct try *fresh(struct push *p, bool wait)
 	for (int i = 0; wait || i < LOCAL_MAX; i++) {
 		struct queued q;
 		struct try *t;
-		bool idle = wait && hand_is_empty(&p->hand) && !p->stop;
 
-		if (idle)
-			push_flush(p);
 		if (p->hand.n == 0 || ++p->asked % HEAR_EVERY == 0)
-			push_hear(p, idle ? PUSH_LINGER_MS : 0);
+			push_hear(p, 0);
+		if (wait && hand_is_empty(&p->hand))
+			hear_job(p);
 		if (!goes_on(p))
 			return NULL;
 		t = hand_begin(&p->hand, &q);

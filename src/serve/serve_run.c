@@ -382,6 +382,7 @@ static struct serve_view view(struct client *c, const struct request *r)
 	return (struct serve_view){ .root = c->s->root,
 		                    .uid = c->s->uid,
 		                    .admin = c->s->admin,
+		                    .listener = c->s->listener,
 		                    .format = r->format,
 		                    .now = clock_real(),
 		                    .out = &c->out };

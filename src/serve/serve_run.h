@@ -34,6 +34,7 @@ struct serve {
 	int conn, control, root; /* descriptors; the caller's */
 	uint64_t uid;            /* the client's */
 	bool admin;
+	int64_t listener; /* the uid whose line C is believed; -1: nobody's */
 	struct serve_limits limits;
 };
 

@@ -160,6 +160,14 @@ static void show_value(struct out *o, const char *name, struct str value)
 	out_end(o);
 }
 
+/* Anybody can drop a message with a line C. */
+static struct str believed_client(const struct serve_view *v, const struct entry *e)
+{
+	bool ours = e->owned && v->listener >= 0 && e->uid == (uint64_t)v->listener;
+
+	return ours ? e->env.client : STR("");
+}
+
 static void show_envelope(const struct serve_view *v, const struct entry *e)
 {
 	_cleanup_buf_ struct buf where = BUF_INIT, when = BUF_INIT, who = BUF_INIT,
@@ -191,7 +199,7 @@ static void show_envelope(const struct serve_view *v, const struct entry *e)
 		           e->note.plan.sender[0] ? str_z(e->note.plan.sender)
 		                                  : STR("<>"));
 	show_value(v->out, "split from", e->noted ? e->note.origin : STR(""));
-	show_value(v->out, "client", e->env.client);
+	show_value(v->out, "client", believed_client(v, e));
 	show_value(v->out, "says it is", e->env.hint);
 	show_value(v->out, "full name", e->env.full_name);
 	show_value(v->out, "RET", e->env.ret);
@@ -395,7 +403,7 @@ static void show_json(const struct serve_view *v, const struct entry *e)
 	json_text(b, "name", e->env.gecos);
 	json_text(b, "outgoing_sender", e->noted ? str_z(e->note.plan.sender) : STR(""));
 	json_text(b, "origin", e->noted ? e->note.origin : STR(""));
-	json_text(b, "client", e->env.client);
+	json_text(b, "client", believed_client(v, e));
 	json_text(b, "ret", e->env.ret);
 	json_text(b, "envid", e->env.envid);
 	json_events(v->out, &h, "tried", 'e', false);

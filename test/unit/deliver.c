@@ -373,6 +373,11 @@ static void *mailchuted(void *arg)
 	unsigned given = 0;
 	int fds[JOB_FDS_MAX];
 
+	/* The first job may come some time behind the first words. */
+	if (s->flight == 1) {
+		job_send(s->daemon, STR("known 1000000000 0 0\n"), NULL, 0);
+		poll(NULL, 0, 50);
+	}
 	for (;;) {
 		struct pollfd pfd = { .fd = s->daemon, .events = POLLIN | POLLOUT };
 		struct str rest, line;

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,6 +62,11 @@ static int pair(void)
 static int signal_parent(void)
 {
 	return kill(getppid(), 0);
+}
+
+static int signal_thread(void)
+{
+	return (int)syscall(SYS_tgkill, getppid(), getppid(), 0);
 }
 
 static int program(void)
@@ -199,6 +205,7 @@ static const struct row rows[] = {
 	{ "a connection to a socket of this machine", local, "++--+", false },
 	{ "a pair of sockets", pair, "++---", false },
 	{ "a signal to its parent", signal_parent, "++---", false },
+	{ "a signal to its parent's thread", signal_thread, "++---", false },
 	/* A program that can be opened by nobody is not started either. */
 	{ "another program", program, "+?---", false },
 	{ "a core file, to be looked into", core, "+----", false },

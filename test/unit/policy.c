@@ -117,7 +117,7 @@ static void test_section(void **state)
 	} u = { AF_UNIX, "smtp" };
 	socklen_t n = sizeof(a);
 	_cleanup_buf_ struct buf ip = BUF_INIT;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port, local, p[2];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port, local, other, p[2];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(at); i++)
@@ -147,6 +147,12 @@ static void test_section(void **state)
 	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
 	assert_null(session_section(&c, p[0]));
 	assert_false(session_peer(p[0], &ip, &port));
+	/* Of another family, as that of virtual machines: nobody knows who that is. */
+	other = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
+	assert_true(other >= 0);
+	assert_true(session_peer(other, &ip, &port));
+	assert_false(session_allowed(session_default(), buf_view(&ip)));
+	close(other);
 	close(p[0]);
 	close(p[1]);
 }

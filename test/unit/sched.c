@@ -1,5 +1,7 @@
 #include "daemon/sched.h"
 #include "spoolbed.h"
+#include <poll.h>
+#include <signal.h>
 
 /* The state file's line of a route that is down: taken and printed back; and what is none. */
 static void state_line(void **state)
@@ -7,19 +9,19 @@ static void state_line(void **state)
 	static const struct {
 		const char *name, *line;
 		int64_t now;
-		bool down;
+		bool down, known; /* it is tried now; what is known of its trouble stays */
 	} rows[] = {
 		{ "as written", "down hub 1800000000 1800000160 5 AUTH 535 535 no",
-		  1800000100, true },
+		  1800000100, true, false },
 		{ "its time has come", "down hub 1800000000 1800000160 5 x", 1800000160,
-		  false },
+		  false, true },
 		{ "the clock was set back", "down hub 1800000000 1800000160 5 x",
-		  1700000000, false },
+		  1700000000, false, true },
 		{ "another route", "down other 1800000000 1800000160 5 x", 1800000100,
-		  false },
-		{ "no number", "down hub 1800000000 soon 5 x", 1800000100, false },
-		{ "cut", "down hub 18000", 1800000100, false },
-		{ "empty", "", 1800000100, false },
+		  false, false },
+		{ "no number", "down hub 1800000000 soon 5 x", 1800000100, false, false },
+		{ "cut", "down hub 18000", 1800000100, false, false },
+		{ "empty", "", 1800000100, false, false },
 	};
 	struct bed *b = *state;
 	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
@@ -39,8 +41,10 @@ static void state_line(void **state)
 		    (strncmp(out.p, rows[i].line, strlen(rows[i].line)) != 0 ||
 		     route_next(&r, rows[i].now) != 1800000160))
 			fail_msg("%s: %s", rows[i].name, out.p);
-		if (!rows[i].down && out.n)
-			fail_msg("%s: %s", rows[i].name, out.p);
+		if (!rows[i].down && (out.n > 0) != rows[i].known)
+			fail_msg("%s: %s", rows[i].name, out.n ? out.p : "");
+		if (rows[i].known && (r.step != 5 || r.down_since != 1800000000))
+			fail_msg("%s: since when it is down is forgotten", rows[i].name);
 		route_close(&r);
 	}
 	free(h.name);
@@ -218,6 +222,240 @@ static void reach(void **state)
 	free(h.name);
 }
 
+/* ---- With a push: a script in its place, whose words are packets ---- */
+
+static void push_says(const char *script)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	buf_fmt(&b, "#!/bin/sh\n%s\n", script);
+	unlink("mailchute-push");
+	put("mailchute-push", buf_view(&b), 0700);
+}
+
+/* Hears it until it is gone, or for a while. */
+static void hear_all(struct route *r, const struct sched *s, int64_t now, int wait_ms)
+{
+	struct pollfd p = { .events = POLLIN };
+
+	while (r->pid && r->sock >= 0) {
+		p.fd = r->sock;
+		if (poll(&p, 1, wait_ms) <= 0)
+			return;
+		route_hear(r, s, now);
+	}
+}
+
+#define MESSAGE "0123456789abcdef"
+#define SECOND "0123456789abcd00"
+
+/* What was put off because of the host, and nothing else, is tried when the next try of the
+ * host is due: in the same life of mailchuted, with no other mail. */
+static void put_off_again(void **state)
+{
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .password_file = str_dup(STR("")),
+		               .retry_max = 3600 };
+	struct sched s = { .spool = &b->s, .libexec = "." };
+	struct route r;
+
+	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	push_says("printf 'end " MESSAGE " 00000000 later 5 host\\nhost connect 0 x\\n' "
+	          ">&3");
+	put("queue/new/" MESSAGE, STR("x"), 0600);
+	route_news(&r);
+	route_work(&r, &s, NOW);
+	assert_int_equal(r.state, ROUTE_AT_WORK);
+	hear_all(&r, &s, NOW, 5000);
+	assert_int_equal(r.pid, 0);
+	assert_int_equal(r.state, ROUTE_DOWN);
+	assert_true(access("queue/new/" MESSAGE, F_OK) < 0);
+	for (int i = 1; i <= 3; i++) {
+		int64_t then = route_next(&r, NOW);
+
+		route_work(&r, &s, then);
+		if (r.pid == 0)
+			fail_msg("try %d: it is never tried again", i);
+		assert_int_equal(r.jobs.n, 1);
+		hear_all(&r, &s, then, 5000);
+		/* The script names another place: it is still there. */
+	}
+	route_close(&r);
+	free(h.name);
+	free(h.password_file);
+}
+
+/* New mail goes out although what this run has put off is met in the same pass. */
+static void put_off_and_new(void **state)
+{
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .password_file = str_dup(STR("")),
+		               .retry_max = 3600 };
+	struct sched s = { .spool = &b->s, .libexec = "." };
+
+	for (int turn = 0; turn < 2; turn++) {
+		struct id id;
+		struct route r;
+
+		assert_true(id_from(STR(SECOND), &id));
+		assert_int_equal(
+		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		push_says("printf 'end " MESSAGE " 00000000 later 5 host\\n' >&3\n"
+		          "exec sleep 20");
+		put("queue/new/" MESSAGE, STR("x"), 0600);
+		route_news(&r);
+		route_work(&r, &s, NOW);
+		hear_all(&r, &s, NOW, 2000);
+		assert_true(r.put_off && r.jobs.n == 0);
+		put("queue/new/" SECOND, STR("y"), 0600);
+		queue_rewind(&r.queue, false);
+		r.queue.turn = turn;
+		route_work(&r, &s, NOW + 1);
+		if (!jobs_find(&r.jobs, &id))
+			fail_msg("turn %d: new mail waits", turn);
+		assert_int_equal(r.jobs.n, 1);
+		kill(r.pid, SIGKILL);
+		hear_all(&r, &s, NOW + 2, 2000);
+		unlink("queue/new/" SECOND);
+		route_close(&r);
+		(void)!system("rm -rf queue/hub");
+	}
+	free(h.name);
+	free(h.password_file);
+}
+
+/* A clock that is set back by less than the longest wait makes no wait longer. */
+static void clock_back_little(void **state)
+{
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .password_file = str_dup(STR("")),
+		               .retry_max = 3600 };
+	struct sched s = { .spool = &b->s, .libexec = "." };
+	struct route r;
+
+	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	push_says("printf 'host connect 0 x\\n' >&3");
+	put("queue/new/" MESSAGE, STR("x"), 0600);
+	route_news(&r);
+	route_work(&r, &s, NOW);
+	hear_all(&r, &s, NOW, 5000);
+	assert_int_equal(route_next(&r, NOW), NOW + 5);
+	assert_int_equal(route_next(&r, NOW - 1800), NOW - 1800);
+	route_work(&r, &s, NOW - 1800);
+	assert_true(r.pid > 0);
+	hear_all(&r, &s, NOW - 1800, 5000);
+	assert_int_equal(route_next(&r, NOW - 1800), NOW - 1800 + 10);
+	route_close(&r);
+	free(h.name);
+	free(h.password_file);
+}
+
+/* A push that says nothing: which is ended, and when. */
+static void watchdog(void **state)
+{
+	enum { HOUR = 3600 * 1000, GRACE = 600 * 1000 };
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .password_file = str_dup(STR("")),
+		               .retry_max = 3600,
+		               .session_max = 3600 };
+	struct sched s = { .spool = &b->s, .libexec = "." };
+	static const struct {
+		const char *name, *says;
+		int64_t octets;
+		bool gone;
+		int64_t least; /* ms of silence that it may keep */
+	} rows[] = {
+		{ "hangs", "", 1, false, HOUR + GRACE },
+		{ "50 MB over a slow line", "", 50 * 1000 * 1000, false,
+		  HOUR + GRACE + 50 * 1000 * 1000 },
+		{ "its route is gone", "", 1, true, HOUR + GRACE },
+		{ "has spoken, and we were asleep", "printf 'good\\n' >&3", 1, false,
+		  INT64_MAX },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf script = BUF_INIT;
+		int64_t now, at, begun;
+		struct route r;
+
+		buf_fmt(&script, "%s\nexec sleep 20", rows[i].says);
+		push_says(script.p);
+		assert_int_equal(
+		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		put("queue/new/" MESSAGE, STR("x"), 0600);
+		assert_int_equal(truncate("queue/new/" MESSAGE, rows[i].octets), 0);
+		route_news(&r);
+		route_work(&r, &s, NOW);
+		assert_int_equal(r.jobs.n, 1);
+		if (rows[i].gone)
+			r.host = NULL;
+		poll(NULL, 0, 300);
+		begun = r.heard;
+		/* mailchuted looks when it said it would; once it was asleep for a day. */
+		at = route_watch(&r, begun);
+		if (rows[i].least == INT64_MAX) {
+			at = route_watch(&r, begun + 24 * HOUR);
+			hear_all(&r, &s, NOW, 100);
+			assert_true(at > begun + 24 * HOUR);
+			assert_true(route_watch(&r, begun + 1000) > begun + HOUR);
+			assert_true(r.pid > 0 && kill(r.pid, 0) == 0);
+			kill(r.pid, SIGKILL);
+		} else {
+			for (now = begun; !r.hung; now = at) {
+				at = route_watch(&r, now);
+				assert_true(at > now);
+				if (r.hung && now - begun < rows[i].least)
+					fail_msg("%s: killed after %lld ms", rows[i].name,
+					         (long long)(now - begun));
+				if (now - begun > 100 * HOUR)
+					fail_msg("%s: never killed", rows[i].name);
+			}
+		}
+		hear_all(&r, &s, NOW, 2000);
+		assert_int_equal(r.pid, 0);
+		unlink("queue/new/" MESSAGE);
+		route_close(&r);
+	}
+	free(h.name);
+	free(h.password_file);
+}
+
+/* A message that push hangs on, alone in its hand, three times: it must not keep all others
+ * waiting for ever. */
+static void hangs_on_it(void **state)
+{
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .password_file = str_dup(STR("")),
+		               .retry_max = 3600 };
+	struct sched s = { .spool = &b->s, .libexec = "." };
+	int64_t now = NOW;
+	struct route r;
+
+	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	push_says("exec sleep 20");
+	put("queue/new/" MESSAGE, STR("x"), 0600);
+	for (int i = 0; i < 3; i++) {
+		route_news(&r);
+		route_work(&r, &s, now);
+		assert_int_equal(r.jobs.n, 1);
+		for (int64_t t = r.heard; !r.hung; t = route_watch(&r, t))
+			;
+		hear_all(&r, &s, now, 2000);
+		assert_int_equal(r.pid, 0);
+		now = route_next(&r, now);
+		now = now < NOW ? NOW : now;
+	}
+	assert_int_equal(access("bad/" MESSAGE, F_OK), 0);
+	route_close(&r);
+	free(h.name);
+	free(h.password_file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +465,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(state_more, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(waits, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(reach, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(put_off_again, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(put_off_and_new, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(clock_back_little, bed_setup,
+		                                bed_teardown),
+		cmocka_unit_test_setup_teardown(watchdog, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(hangs_on_it, bed_setup, bed_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

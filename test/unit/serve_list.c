@@ -153,6 +153,46 @@ static void text(void **state)
 	sink_free(&k);
 }
 
+/* The line C of one who is not the listener is anybody's invention. */
+static void clients(void **state)
+{
+	static const struct {
+		const char *name;
+		int64_t listener;
+		bool shown;
+	} rows[] = {
+		{ "the listener's", 1000, true },
+		{ "another user's", 1001, false },
+		{ "there is no listener", -1, false },
+	};
+	const struct bed *b = *state;
+	struct id id = nth(0);
+
+	put(in("queue/new", &id, ""),
+	    STR("mailchute 1\nU1000 eddy\nT1799999000\nmailchute-drop 1\n"
+	        "Cip=192.0.2.7 helo=x\nFa@b\nRc@d\n\n"),
+	    0600);
+	for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+		struct sink k = { .all = BUF_INIT };
+		struct out o = { .b = BUF_INIT, .send = sink_send, .arg = &k };
+		const struct serve_view v = { .root = b->s.root,
+			                      .admin = true,
+			                      .listener = rows[i / 2].listener,
+			                      .format = i % 2 ? REQUEST_JSON
+			                                      : REQUEST_TEXT,
+			                      .now = NOW,
+			                      .out = &o };
+
+		assert_int_equal(serve_show(&v, &id), 0);
+		if (rows[i / 2].shown)
+			check_has(rows[i / 2].name, &k, "192.0.2.7");
+		else
+			check_not(rows[i / 2].name, &k, "192.0.2.7");
+		buf_free(&o.b);
+		sink_free(&k);
+	}
+}
+
 static void text_of_a_user(void **state)
 {
 	const struct bed *b = *state;
@@ -417,6 +457,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(text, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(text_of_a_user, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(clients, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(mailq, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(json, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(shown, bed_setup, bed_teardown),

@@ -20,6 +20,10 @@ static void test_message(void **state)
 	sb_start(&b);
 	sb_hear(&b, "220 ");
 	assert_string_equal(b.out.p, "220 box.example ESMTP mailchute\r\n");
+	/* A transaction of which nothing came is no reason to stay: anybody can begin one. */
+	sb_say(&b, "begun", "MAIL FROM:<a@b.c>\r\n", "250 ");
+	assert_int_equal(shared->busy, 0);
+	sb_say(&b, "given up", "RSET\r\n", "250 ");
 	sb_say(&b, "mail", mail, "354 ");
 	assert_true(shared->busy > 0);
 	assert_string_equal(sb_log(&b), "");
@@ -66,6 +70,26 @@ static void test_bs(void **state)
 	sb_say(&b, "content", "x\r\n.\r\n", "250 ");
 	assert_string_equal(sb_drop(), "mailchute-drop 1\nFa\nRb\n\nx\n");
 	sb_end(&b);
+}
+
+/* A program whose input ends inside of a message (or has LF where CRLF must be) must not take it
+ * for sent. */
+static void test_bs_cut_off(void **state)
+{
+	struct sessionbed b;
+
+	sb_init(&b, *state);
+	b.c.listen = NULL;
+	sb_start(&b);
+	sb_hear(&b, "220 ");
+	sb_say(&b, "mail", mail, "354 ");
+	sb_write(&b, STR("x\n.\nQUIT\n"));
+	shutdown(b.fd, SHUT_WR);
+	sb_hear(&b, "421 ");
+	assert_non_null(strstr(b.out.p, "421 4.4.1 box.example The input ends inside of"));
+	assert_int_equal(sb_wait(&b), EX_DATAERR);
+	sb_end(&b);
+	assert_int_equal(count("in/drop"), 0);
 }
 
 /* Over two pipes, as a program with sendmail -bs. */
@@ -436,6 +460,33 @@ static void test_stopped(void **state)
 	assert_non_null(strstr(sb_drop(), "\n\nx\n"));
 }
 
+/* A client that is never silent gets no more time than others. */
+static void test_never_silent(void **state)
+{
+	_cleanup_buf_ struct buf many = BUF_INIT;
+	struct sessionbed b;
+	size_t lines = 0;
+	const char *at;
+
+	for (int i = 0; i < 2100; i++) /* of which one read takes 683 */
+		buf_z(&many, "NOOP\r\n");
+	sb_init(&b, *state);
+	b.listen.timeout = 1;
+	sb_start(&b);
+	sb_hear(&b, "220 ");
+	kill(b.pid, SIGSTOP);
+	sb_write(&b, buf_view(&many));
+	poll(NULL, 0, 1200);
+	kill(b.pid, SIGCONT);
+	sb_hear(&b, "421 ");
+	for (at = b.out.p; (at = strstr(at, "250 2.0.0 ")); at++)
+		lines++;
+	if (lines > 700)
+		fail_msg("%zu commands behind the end of its time", lines);
+	assert_non_null(strstr(b.out.p, "421 4.4.2 box.example This session takes"));
+	sb_end(&b);
+}
+
 /* Many refusals are not as many lines of the log. */
 static void test_log_is_bounded(void **state)
 {
@@ -464,11 +515,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_message),   T(test_bs),          T(test_pipes),
+		T(test_message),   T(test_bs), T(test_bs_cut_off),          T(test_pipes),
 		T(test_addresses), T(test_not_trusted), T(test_policy),
 		T(test_size),      T(test_cut_off),     T(test_door),
 		T(test_no_room),   T(test_disk_full),   T(test_spool_gone),
-		T(test_idle),      T(test_stopped),     T(test_log_is_bounded),
+		T(test_idle), T(test_never_silent),      T(test_stopped),     T(test_log_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,7 +63,7 @@ static void test_open(void **state)
 }
 
 /* A helper in a child. */
-static pid_t start(int *ret_fd, int file, unsigned attempts)
+static pid_t start_slow(int *ret_fd, int file, unsigned attempts, int delay_ms)
 {
 	int pair[2];
 	pid_t pid;
@@ -73,12 +73,43 @@ static pid_t start(int *ret_fd, int file, unsigned attempts)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		close(pair[0]);
-		users_serve(pair[1], file, attempts, 0);
+		users_serve(pair[1], file, attempts, delay_ms);
 		_exit(0);
 	}
 	close(pair[1]);
 	*ret_fd = pair[0];
 	return pid;
+}
+
+static pid_t start(int *ret_fd, int file, unsigned attempts)
+{
+	return start_slow(ret_fd, file, attempts, 0);
+}
+
+/* How long a refusal takes does not tell whether there is such a user, or what hash he has. */
+static void test_time(void **state)
+{
+	enum { DELAY = 800 };
+	_cleanup_buf_ struct buf file = BUF_INIT, why = BUF_INIT;
+	int64_t begun = clock_ms(), hashing, took;
+	int fd, from;
+	pid_t pid;
+
+	(void)state;
+	buf_fmt(&file, "locked:*\nann:%s\n", crypt("x", "$6$rounds=50000$saltsalt$"));
+	hashing = clock_ms() - begun;
+	put("users", buf_view(&file), 0600);
+	from = users_open("users", &why);
+	pid = start_slow(&fd, from, 3, DELAY);
+	begun = clock_ms();
+	assert_int_equal(users_ask(fd, STR("ann"), STR("y")), 535);
+	took = clock_ms() - begun;
+	close(fd);
+	close(from);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	if (hashing < DELAY / 2 && took > DELAY + hashing / 2)
+		fail_msg("%d ms, with a hash of %d", (int)took, (int)hashing);
+	assert_true(took >= DELAY);
 }
 
 static void test_helper(void **state)
@@ -119,6 +150,7 @@ int main(void)
 		cmocka_unit_test(test_match),
 		cmocka_unit_test_setup_teardown(test_open, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(test_helper, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(test_time, bed_setup, bed_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
