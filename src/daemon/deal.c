@@ -6,6 +6,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum {
+/* What a push may say nothing for, beyond what a session may last. */
+#ifdef CLOCK_TEST
+	PUSH_GRACE_MS = 4000,
+	LAST_CHANCE_MS = 500,
+#else
+	PUSH_GRACE_MS = 600 * 1000,
+	LAST_CHANCE_MS = 10000,
+#endif
+	/* A session has a second more for each 1000 octets of a message (client.h), and a
+	 * message can become larger on its way out (mend.h). */
+	MS_PER_OCTET = 2,
+};
+
 struct outbox {
 	unsigned n;
 	struct job_packet v[JOB_MANY_MAX];
@@ -17,8 +31,11 @@ void deal_open(struct route *r)
 	if (!r->out)
 		die_oom();
 	r->tell = NULL;
-	r->full = r->crowded = r->put_off = false;
+	r->full = r->crowded = r->put_off = r->hung = false;
 	r->settled = r->grown = 0;
+	/* A reload changes nothing for a push at work. */
+	r->patience = PUSH_GRACE_MS + (r->host ? r->host->session_max * 1000 : 0);
+	r->silent = 0;
 }
 
 /* The first n are gone. */
@@ -38,7 +55,7 @@ void deal_close(struct route *r)
 	free(r->out);
 	r->out = NULL;
 	r->tell = NULL;
-	r->full = r->crowded = false;
+	r->full = r->crowded = r->put_off = false;
 	buf_free(&r->packet);
 	jobs_free(&r->jobs);
 }
@@ -199,23 +216,19 @@ void route_tell(struct route *r, bool halt)
 
 /* ---- A push that hangs ---- */
 
-enum {
-/* What a push may say nothing for, beyond what a session may last. */
-#ifdef CLOCK_TEST
-	PUSH_GRACE_MS = 4000,
-#else
-	PUSH_GRACE_MS = 600 * 1000,
-#endif
-};
-
 int64_t route_watch(struct route *r, int64_t now)
 {
-	int64_t limit = PUSH_GRACE_MS + (r->host ? r->host->session_max * 1000 : 0);
+	int64_t limit = r->patience + r->jobs.largest * MS_PER_OCTET;
 
 	if (r->pid <= 0 || r->sock < 0)
 		return -1;
 	if (now < r->heard + limit)
 		return r->heard + limit;
+	/* It may have spoken, and we, or the whole machine, were asleep: it is heard first. */
+	if (r->silent == 0)
+		r->silent = now;
+	if (now < r->silent + LAST_CHANCE_MS)
+		return r->silent + LAST_CHANCE_MS;
 	log_line(LOG_LEVEL_ALERT, "push-hung route=%s in-hand=%u silent=%llds",
 	         r->queue.route, r->jobs.n, (long long)((now - r->heard) / 1000));
 	kill(r->pid, SIGKILL);
@@ -223,5 +236,6 @@ int64_t route_watch(struct route *r, int64_t now)
 	/* A child of its own may have the other end. What it has said is still read. */
 	(void)shutdown(r->sock, SHUT_RDWR);
 	r->heard = now;
+	r->silent = 0;
 	return now + limit;
 }

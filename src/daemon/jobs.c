@@ -75,6 +75,7 @@ void jobs_size(struct jobs *h, struct job *j, int64_t size)
 {
 	h->octets += counted(size) - counted(j->size);
 	j->size = size;
+	h->largest = size > h->largest ? size : h->largest;
 }
 
 struct job *jobs_find(const struct jobs *h, const struct id *id)

@@ -44,7 +44,8 @@ struct jobs {
 	unsigned *head;
 	unsigned n, room;
 	unsigned spare;
-	int64_t octets; /* of those over JOBS_BIG */
+	int64_t octets;  /* of those over JOBS_BIG */
+	int64_t largest; /* octets of the largest there ever was in it */
 };
 
 /* Takes one in. The caller fills it in; other pointers into the hand are void afterwards.

@@ -21,6 +21,7 @@ enum {
 	REAP_WAIT_MS = 2000,
 	PACKETS_AT_ONCE =
 	    32,          /* then others have their turn: a push may talk without end */
+	RUN_MAX = 100000,    /* messages settled in a run: its journal grows with them */
 	CRASHES_MAX = 3, /* of push with one and the same message: it goes to bad/ */
 };
 
@@ -119,6 +120,11 @@ static void job_settled(struct route *r, const struct sched *s, struct job *j,
 	r->settled++;
 	r->crashes = 0;
 	deal_settled(r, s);
+	/* Another one has a journal of its own, and reads the aliases anew. */
+	if (r->settled >= RUN_MAX && !r->stopping) {
+		route_tell(r, false);
+		r->stopping = true;
+	}
 }
 
 static void log_of_push(struct str rest)
@@ -322,6 +328,13 @@ static void jobs_given_up(struct route *r, const struct sched *s)
 	deal_close(r);
 }
 
+/* Was it nobody else who ended it, but for the watchdog? */
+static bool died_by_itself(const struct route *r, int status)
+{
+	return WIFSIGNALED(status) &&
+	       (r->hung || (WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM));
+}
+
 /* Push has left: what it had in hand and the journal does not settle was not tried. */
 static void run_ended(struct route *r, const struct sched *s, int64_t now)
 {
@@ -337,8 +350,7 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	/* It may have died of that, and so would the next. */
 	if (status != 0)
 		buf_reset(&r->ticket);
-	if (r->state == ROUTE_AT_WORK && WIFSIGNALED(status) &&
-	    WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM && only &&
+	if (r->state == ROUTE_AT_WORK && died_by_itself(r, status) && only &&
 	    ++r->crashes >= CRASHES_MAX) {
 		log_line(LOG_LEVEL_ALERT,
 		         "bad id=%s why=\"push died of it %u times, signal %d\"",
@@ -386,6 +398,7 @@ void route_hear(struct route *r, const struct sched *s, int64_t now)
 	bool reset = false;
 
 	r->heard = clock_ms();
+	r->silent = 0;
 	for (int i = 0; i < PACKETS_AT_ONCE; i++) {
 		ssize_t n = job_recv(r->sock, &r->packet, fds);
 
@@ -414,11 +427,16 @@ static int64_t longest(const struct route *r)
 
 static bool next_of_pass(struct route *r, int64_t now, struct place *p)
 {
-	if (!queue_next(&r->queue, now, longest(r), p))
-		return false;
-	/* What this very run has put off is not to go round in a circle. */
-	return !r->put_off ||
-	       p->due < deal_put_off_due(r->last_try) / QUEUE_BUCKET_SECONDS;
+	int64_t circle = deal_put_off_due(r->last_try) / QUEUE_BUCKET_SECONDS;
+
+	while (queue_next(&r->queue, now, longest(r), p)) {
+		if (!r->put_off || p->due < circle)
+			return true;
+		/* What this very run has put off is not to go round in a circle. It is the
+		 * last of a usual pass; new messages may be there all the same. */
+		r->queue.due_done |= !r->queue.all;
+	}
+	return false;
 }
 
 static bool next_place(struct route *r, int64_t now, struct place *p)
@@ -562,7 +580,9 @@ int64_t route_next(struct route *r, int64_t now)
 		return -1;
 	if (r->state == ROUTE_DOWN)
 		/* A clock that was set back must not make the wait longer. */
-		return r->next_try > now + BACKOFF_LOGIN_MAX ? now : r->next_try;
+		return r->next_try > now + BACKOFF_LOGIN_MAX || now < r->last_try
+		           ? now
+		           : r->next_try;
 	if (r->crowded)
 		return now + 1;
 	if (deal_waits(r, now))

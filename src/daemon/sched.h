@@ -52,7 +52,9 @@ struct route {
 	bool full;          /* the socket is; until it can be written to */
 	bool crowded;       /* too many descriptors: in a second again */
 	int64_t heard;      /* monotonic ms: when push last said something, or began */
-	bool hung;          /* it was ended since it had said nothing */
+	int64_t patience;   /* ms that it may say nothing, but for large messages */
+	int64_t silent;     /* the same clock: when that was found to be over; 0: not */
+	bool hung;          /* it was ended for that */
 	unsigned settled, window, grown;
 	unsigned long removed; /* messages that were done with, ever */
 	/* trouble; times are seconds of the real clock */

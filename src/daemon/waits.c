@@ -83,6 +83,9 @@ void route_state_print(const struct route *r, struct buf *b)
 	}
 }
 
+/* Later times are nobody's, and sums with them would not stay in range. */
+#define TIMES_MAX UINT64_C(1000000000000)
+
 static void take_down(struct route *r, struct str rest, int64_t now)
 {
 	struct str f[3] = { STR(""), STR(""), STR("") };
@@ -90,11 +93,14 @@ static void take_down(struct route *r, struct str rest, int64_t now)
 
 	for (size_t i = 0; i < ARRAY_LEN(f); i++)
 		str_cut(&rest, ' ', &f[i]);
-	if (!str_u64(f[0], &since) || !str_u64(f[1], &next) || !str_u64(f[2], &step))
+	if (!str_u64(f[0], &since) || !str_u64(f[1], &next) || !str_u64(f[2], &step) ||
+	    since > TIMES_MAX || next > TIMES_MAX)
 		return;
-	if ((int64_t)next <= now || (int64_t)next > now + ROUTE_DOWN_MAX)
-		return;
-	r->state = ROUTE_DOWN;
+	/* Its time has come, or the clock was set back: it is tried now. But since when it is
+	 * down, for give-up, and how often it was tried, so that a wrong password is not given
+	 * more often because of restarts, still holds. */
+	if ((int64_t)next > now && (int64_t)next <= now + ROUTE_DOWN_MAX)
+		r->state = ROUTE_DOWN;
 	r->down_since = (int64_t)since;
 	r->next_try = (int64_t)next;
 	r->step = (unsigned)(step < 32 ? step : 32);

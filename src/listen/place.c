@@ -62,7 +62,8 @@ void places_given(struct places_given *ret)
 	if (!pid || !fds || !str_u64(str_z(pid), &p) || p != (uint64_t)getpid() ||
 	    !str_u64(str_z(fds), &n))
 		return;
-	for (int fd = FIRST_GIVEN; n > 0 && fd < FIRST_GIVEN + PLACES_GIVEN_MAX; fd++, n--)
+	for (int fd = FIRST_GIVEN; n > 0 && fd < FIRST_GIVEN + PLACES_GIVEN_MAX;
+	     fd++, n--)
 		if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 &&
 		    fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
 			ret->fd[ret->n++] = fd;

@@ -266,8 +266,9 @@ static void end_of_reading(struct session *s, ssize_t r)
 	/* A script whose lines end in LF alone comes here, too. */
 	s->cut = !s->listen && r == 0 && s->server.state == SERVER_DATA;
 	if (s->cut)
-		goodbye(s, STR("4.4.1 The input ends inside of the message, which must end "
-		               "with <CR><LF>.<CR><LF>; it is not sent"));
+		goodbye(s,
+		        STR("4.4.1 The input ends inside of the message, which must end "
+		            "with <CR><LF>.<CR><LF>; it is not sent"));
 }
 
 static void talk(struct session *s)

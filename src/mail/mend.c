@@ -343,6 +343,7 @@ void mend_header(const struct mend_scan *s, const struct mend_host *h, struct st
 		mime_type(header, false, &t);
 		mend_label(s, &t, (unsigned char)s->plan.p[0], &label);
 	}
+	label.address = h->address;
 	mend_head(out, header, h->utf8 ? MEND_RAW_UTF8 : MEND_RAW_NONE, &label);
 	buf_c(out, '\n');
 }

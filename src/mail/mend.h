@@ -11,8 +11,8 @@
  * =0D and =00. What is no text and holds CRs or NULs, or says it is binary, is base64 of its
  * octets as they are. Encoded parts get shorter lines. The header gets encoded words (RFC
  * 2047), extended parameters (RFC 2231), and, where neither may stand, what RFC 6857 has: a
- * mailbox becomes an empty group with the address as its name, other fields get the name
- * Downgraded-... .
+ * mailbox becomes an empty group with the address as its name (unless the host's address()
+ * can write it in ASCII), other fields get the name Downgraded-... .
  *
  * Text that says it is US-ASCII and has bytes >= 0x80 gets a charset as if it named none: UTF-8
  * where it is that, unknown-8bit (RFC 1428) for other plain text. Other names are believed.
@@ -44,6 +44,9 @@ enum {
 struct mend_host {
 	bool eightbit; /* 8BITMIME */
 	bool utf8;     /* SMTPUTF8 is offered and used for this message */
+	/* Appends an address with its domain in A-labels; below 0, and b is as it was:
+	 * cannot be. NULL: none can. */
+	int (*address)(struct buf *b, struct str addr);
 };
 
 enum mend_fault {

@@ -201,10 +201,33 @@ static void add_comment(struct buf *b, struct str s)
 	buf_c(b, ')');
 }
 
-/* An address with bytes >= 0x80, which encoded words may not stand for: the name of a group
- * of nobody (RFC 6857 3.1.8). */
-static void add_nobody(struct buf *b, struct str s)
+typedef int address_fn(struct buf *b, struct str addr);
+
+/* Its domain in A-labels, between the same brackets. False: it cannot be. */
+static bool add_ascii(struct buf *b, struct str s, address_fn *address)
 {
+	_cleanup_buf_ struct buf a = BUF_INIT;
+	struct str addr = str_trim(s);
+	bool angle = addr.n > 1 && addr.p[0] == '<' && addr.p[addr.n - 1] == '>';
+
+	if (angle)
+		addr = str_trim(str_head(str_from(addr, 1), addr.n - 2));
+	if (!address || str_chr(addr, ' ') >= 0 || address(&a, addr) < 0 ||
+	    !text_is_ascii(buf_view(&a)))
+		return false;
+	fold_for(b, a.n + 2);
+	buf_z(b, angle ? "<" : "");
+	buf_str(b, buf_view(&a));
+	buf_z(b, angle ? ">" : "");
+	return true;
+}
+
+/* An address with bytes >= 0x80, which encoded words may not stand for: in ASCII where that
+ * can be, else the name of a group of nobody (RFC 6857 3.1.8). */
+static void add_address(struct buf *b, struct str s, address_fn *address)
+{
+	if (add_ascii(b, s, address))
+		return;
 	if (b->n && !is_blank(b->p[b->n - 1]))
 		buf_c(b, ' ');
 	fold_for(b, fold_column(b) > ENCODE_BEFORE ? FOLD_AT : 0);
@@ -214,7 +237,7 @@ static void add_nobody(struct buf *b, struct str s)
 
 /* Words in front of "<", or of the comma: a name, or an address without brackets. True: they
  * end in an encoded word, which must stand alone (RFC 2047 5 (3)). */
-static bool add_words(struct buf *b, struct str s)
+static bool add_words(struct buf *b, struct str s, address_fn *address)
 {
 	_cleanup_buf_ struct buf plain = BUF_INIT;
 
@@ -224,7 +247,7 @@ static bool add_words(struct buf *b, struct str s)
 		return false;
 	}
 	if (str_rchr(s, '@') >= 0 && s.p[s.n - 1] != '"') {
-		add_nobody(b, s);
+		add_address(b, s, address);
 		return false;
 	}
 	unquote(&plain, s);
@@ -243,7 +266,7 @@ static size_t words_length(struct str s)
 }
 
 /* Appends the body of a field of addresses. */
-static void encode_addresses(struct buf *b, struct str s)
+static void encode_addresses(struct buf *b, struct str s, address_fn *address)
 {
 	while (s.n) {
 		size_t n, blanks = 0;
@@ -259,7 +282,7 @@ static void encode_addresses(struct buf *b, struct str s)
 
 			while (is_blank(s.p[text - 1]))
 				text--;
-			alone = add_words(b, str_head(s, text));
+			alone = add_words(b, str_head(s, text), address);
 			if (text < n)
 				buf_str(b, str_head(str_from(s, text), n - text));
 			else if (alone)
@@ -273,7 +296,7 @@ static void encode_addresses(struct buf *b, struct str s)
 				fold_for(b, n);
 				buf_str(b, str_head(s, n));
 			} else {
-				add_nobody(b, str_head(s, n));
+				add_address(b, str_head(s, n), address);
 			}
 		} else if (s.n) {
 			n = 1;
@@ -418,18 +441,19 @@ static bool encode_parameters(struct buf *b, struct str body)
 
 /* ---- Fields ---- */
 
-static bool encode_body(struct buf *b, enum field_kind kind, struct str body)
+static bool encode_body(struct buf *b, enum field_kind kind, struct str body,
+                        address_fn *address)
 {
 	if (kind == FIELD_TEXT)
 		encode_text(b, body, false);
 	else if (kind == FIELD_ADDRESSES)
-		encode_addresses(b, body);
+		encode_addresses(b, body, address);
 	return kind == FIELD_PARAMETERS ? encode_parameters(b, body)
 	                                : kind != FIELD_OTHER;
 }
 
 /* A field with bytes >= 0x80. */
-static void encode_field(struct buf *b, const struct head_field *f)
+static void encode_field(struct buf *b, const struct head_field *f, address_fn *address)
 {
 	_cleanup_buf_ struct buf body = BUF_INIT;
 	size_t start = b->n;
@@ -437,7 +461,7 @@ static void encode_field(struct buf *b, const struct head_field *f)
 	head_unfold(&body, f->body);
 	buf_str(b, f->name);
 	buf_c(b, ':');
-	if (!encode_body(b, kind_of(f->name), buf_view(&body))) {
+	if (!encode_body(b, kind_of(f->name), buf_view(&body), address)) {
 		buf_cut(b, start);
 		buf_z(b, "Downgraded-");
 		buf_str(b, f->name);
@@ -487,7 +511,7 @@ static void without_charset(struct buf *b, const struct head_field *f)
 
 /* charset: of a Content-Type; NULL: as it is. */
 static void add_field(struct buf *out, const struct head_field *field, enum mend_raw raw,
-                      const char *charset)
+                      const char *charset, address_fn *address)
 {
 	_cleanup_buf_ struct buf bare = BUF_INIT;
 	struct head_field other, *const f = &other;
@@ -505,7 +529,7 @@ static void add_field(struct buf *out, const struct head_field *field, enum mend
 	}
 	faults = mend_head_faults(f->raw, raw);
 	if (faults & MEND_8BIT)
-		encode_field(out, f);
+		encode_field(out, f, address);
 	else if (faults || charset)
 		add_clean(out, f->raw);
 	else
@@ -535,7 +559,8 @@ void mend_head(struct buf *out, struct str header, enum mend_raw raw,
 		version |= str_ieq(f.name, STR("MIME-Version"));
 		if (label->cte && str_ieq(f.name, STR("Content-Transfer-Encoding")))
 			continue;
-		add_field(out, &f, raw, type && !typed ? label->charset : NULL);
+		add_field(out, &f, raw, type && !typed ? label->charset : NULL,
+		          label->address);
 		typed |= type;
 	}
 	if (label->version && !version)

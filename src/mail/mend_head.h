@@ -16,6 +16,7 @@ struct mend_label {
 	const char *cte;     /* the new Content-Transfer-Encoding; NULL: as it is */
 	const char *charset; /* of a text that names none; NULL: as it is */
 	bool version;        /* a MIME-Version is needed */
+	int (*address)(struct buf *b, struct str addr); /* of struct mend_host */
 };
 
 /* What is illegal in a header (MEND_ bits). */

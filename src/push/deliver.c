@@ -2,6 +2,7 @@
  * has ended (push.h) */
 #include "base/clock.h"
 #include "push/push.h"
+#include "smtp/idna.h"
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
@@ -142,7 +143,8 @@ static void refuse_content(struct try *t, struct str why)
  * verdict; -errno: the message cannot be read. */
 static int mend_for_host(const struct push *p, struct try *t)
 {
-	struct mend_host host = { .eightbit = client_offers_8bit(p->client) };
+	struct mend_host host = { .eightbit = client_offers_8bit(p->client),
+		                  .address = idna_address };
 	bool utf8 = !text_is_ascii(t->msg.sender);
 	struct str why;
 	int e;

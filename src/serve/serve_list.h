@@ -20,9 +20,9 @@ enum {
 };
 
 struct serve_view {
-	int root;     /* the spool's folder */
-	uint64_t uid; /* who asks */
-	bool admin;   /* sees every message; others only theirs */
+	int root;         /* the spool's folder */
+	uint64_t uid;     /* who asks */
+	bool admin;       /* sees every message; others only theirs */
 	int64_t listener; /* the uid whose line C is believed; -1: nobody's */
 	enum request_format format;
 	int64_t now; /* seconds */

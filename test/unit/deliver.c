@@ -362,8 +362,12 @@ static void hear_record(struct scene *s, struct str line)
 	if (str_eq(rec.verb, STR("ok")) ||
 	    (str_eq(rec.verb, STR("end")) && str_eq(rec.rest, STR("done"))))
 		l->finals++;
-	if (str_eq(rec.verb, STR("end")) && str_starts(rec.rest, STR("later ")))
+	if (str_eq(rec.verb, STR("end")) && str_starts(rec.rest, STR("later "))) {
 		l->later++;
+		/* It would come back at once, round and round. */
+		if (l->kind == 'u' && str_iends(rec.rest, STR(" host")))
+			fail_msg("unreadable, and put off because of the host");
+	}
 }
 
 static void *mailchuted(void *arg)

@@ -3,6 +3,7 @@
  * touched. The decoders here share nothing with src/mail.
  */
 #include "mail/mend.h"
+#include "smtp/idna.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -715,6 +716,32 @@ static void header_utf8(void **state)
 	                 MEND_8BIT);
 }
 
+/* A host that takes no UTF-8 gets A-labels where that is all it needs. */
+static void header_idna(void **state)
+{
+	const struct mend_host h = { .address = idna_address };
+	static const struct {
+		const char *name, *in, *want;
+	} rows[] = {
+		{ "bare", "From: j@\xc3\xbc.example\n\n", "From: j@xn--tda.example\n\n" },
+		{ "angle", "From: J\xc3\xbc <j@\xc3\xbc.example>, a@b\n\n",
+		  "From: =?utf-8?q?J=C3=BC?= <j@xn--tda.example>, a@b\n\n" },
+		{ "local part", "To: \xc3\xbc@x\n\n",
+		  "To: =?utf-8?q?=C3=BC=40x?= :;\n\n" },
+		{ "no domain", "To: <x@\xc3\xbc\xff>\n\n",
+		  "To: =?unknown-8bit?q?=3Cx=40=C3=BC=FF=3E?= :;\n\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf out = BUF_INIT;
+
+		mend_header(NULL, &h, str_z(rows[i].in), &out);
+		if (!str_eq(buf_view(&out), str_z(rows[i].want)))
+			fail_msg("%s: %s", rows[i].name, out.p);
+	}
+}
+
 /* Lines of every length around the limits, of each kind. */
 static void long_lines(void **state)
 {
@@ -841,12 +868,13 @@ static void words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bodies),          cmocka_unit_test(headers),
-		cmocka_unit_test(header_utf8),     cmocka_unit_test(words),
-		cmocka_unit_test(long_lines),      cmocka_unit_test(deep),
-		cmocka_unit_test(limits),          cmocka_unit_test(large),
-		cmocka_unit_test(all_short),       cmocka_unit_test(encoded_short),
-		cmocka_unit_test(multipart_short), cmocka_unit_test(part_short),
+		cmocka_unit_test(bodies),        cmocka_unit_test(headers),
+		cmocka_unit_test(header_utf8),   cmocka_unit_test(words),
+		cmocka_unit_test(long_lines),    cmocka_unit_test(deep),
+		cmocka_unit_test(header_idna),   cmocka_unit_test(limits),
+		cmocka_unit_test(large),         cmocka_unit_test(all_short),
+		cmocka_unit_test(encoded_short), cmocka_unit_test(multipart_short),
+		cmocka_unit_test(part_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -506,10 +506,17 @@ static void do_bdat(struct peer *p, struct str word)
 	buf_drop(&p->in, n);
 }
 
+static char *content_end(const struct peer *p, size_t seen)
+{
+	size_t at = seen > 4 ? seen - 4 : 0;
+
+	return p->in.n ? memmem(p->in.p + at, p->in.n - at, "\r\n.\r\n", 5) : NULL;
+}
+
 static void do_data(struct peer *p)
 {
 	bool said = false;
-	char *end = NULL;
+	char *end;
 	size_t n;
 
 	if (p->sender < 0 || (!p->rcpt[0] && !p->rcpt[1])) {
@@ -518,11 +525,8 @@ static void do_data(struct peer *p)
 	}
 	if (!say(p, S_DATA, p->sender, "354 go\r\n"))
 		return;
-	for (size_t seen = 0; !end; seen = p->in.n > 4 ? p->in.n - 4 : 0) {
-		if (p->in.n)
-			end = memmem(p->in.p + seen, p->in.n - seen, "\r\n.\r\n", 5);
-		if (end)
-			break;
+	for (size_t seen = 0; !(end = content_end(p, seen));) {
+		seen = p->in.n;
 		more(p);
 		said = said || in_body(p);
 	}
@@ -1005,6 +1009,7 @@ static bool cell_end(struct cell *x, int status)
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		wrong(x, "died, status %d", status);
 	x->pid = 0;
+	if (getenv("SHOW")) { fprintf(stderr, "@%s %s,%s,%s %c want %c %lldms %s\n", cell_good(x)?"ok":"BAD", x->row->name, action_name[x->action], level_name[x->level], x->got ? x->got : ' ', x->want, (long long)(clock_ms()-x->began), x->why); }
 	if (cell_good(x) || !x->timed || x->again)
 		return false;
 	/* The scaled time is short: was it the machine? */

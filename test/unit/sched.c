@@ -20,6 +20,8 @@ static void state_line(void **state)
 		{ "another route", "down other 1800000000 1800000160 5 x", 1800000100,
 		  false, false },
 		{ "no number", "down hub 1800000000 soon 5 x", 1800000100, false, false },
+		{ "absurd", "down hub 18446744073709551615 9223372036854775808 5 x",
+		  1800000100, false, false },
 		{ "cut", "down hub 18000", 1800000100, false, false },
 		{ "empty", "", 1800000100, false, false },
 	};
@@ -378,7 +380,7 @@ static void watchdog(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		_cleanup_buf_ struct buf script = BUF_INIT;
+		_cleanup_buf_ struct buf script = BUF_INIT, file = BUF_INIT;
 		int64_t now, at, begun;
 		struct route r;
 
@@ -386,8 +388,12 @@ static void watchdog(void **state)
 		push_says(script.p);
 		assert_int_equal(
 		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
-		put("queue/new/" MESSAGE, STR("x"), 0600);
-		assert_int_equal(truncate("queue/new/" MESSAGE, rows[i].octets), 0);
+		buf_reset(&script);
+		buf_fmt(&script, "%s/test/golden/queue-file-1", b->top);
+		assert_int_equal(io_slurp_at(AT_FDCWD, script.p, &file, 65536), 0);
+		put("queue/new/" MESSAGE, buf_view(&file), 0600);
+		assert_int_equal(
+		    truncate("queue/new/" MESSAGE, (off_t)file.n + rows[i].octets), 0);
 		route_news(&r);
 		route_work(&r, &s, NOW);
 		assert_int_equal(r.jobs.n, 1);

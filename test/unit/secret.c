@@ -4,7 +4,10 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,6 +25,12 @@ static const struct row {
 	{ "words besides", "echo secret; echo 'be careful' >&2", "secret", "be careful" },
 	{ "words of a terminal", "echo secret; printf '\\033[2Jx' >&2", "secret",
 	  "\\x1b[2Jx" },
+	{ "words show it", "echo open-sesame-7; echo 'got open-sesame-7.' >&2",
+	  "open-sesame-7", "(what it says shows the secret, and is not shown)" },
+	{ "words show a part of it", "echo open-sesame-7; echo '{\"tok\":\"n-sesame' >&2",
+	  "open-sesame-7", "(what it says shows the secret, and is not shown)" },
+	{ "words show it, and a status", "echo a-secret; echo '+ echo a-secret' >&2; exit 3",
+	  "!ended with status 3: (what it says", NULL },
 	{ "status", "echo secret; echo 'no such entry' >&2; exit 3",
 	  "!ended with status 3: no such entry", NULL },
 	{ "status alone", "echo secret; exit 3", "!ended with status 3", NULL },
@@ -124,6 +133,47 @@ static void test_cancel(void **state)
 	assert_int_equal(secret_get(&s, -1, &got, &why), -EPIPE);
 }
 
+/* Push is killed while the command runs (mailchuted's watchdog does that): neither the helper
+ * nor what the command has started stays behind. */
+static void test_killed(void **state)
+{
+	char file[] = "/tmp/secret.XXXXXX", command[200];
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	int fd = mkstemp(file);
+	uint64_t child = 0;
+	pid_t push;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	snprintf(command, sizeof(command), "sleep 100 & echo $! >%s; wait; true", file);
+	push = fork();
+	if (push == 0) {
+		_cleanup_buf_ struct buf got = BUF_INIT, why = BUF_INIT;
+		struct secret s = SECRET_INIT;
+
+		if (secret_start(&s, command, 20) == 0)
+			secret_get(&s, -1, &got, &why);
+		_exit(0);
+	}
+	for (int i = 0; i < 300 && text.n == 0; i++) {
+		usleep(10000);
+		buf_reset(&text);
+		assert_int_equal(io_slurp_at(AT_FDCWD, file, &text, 100), 0);
+	}
+	assert_true(str_u64(str_trim(buf_view(&text)), &child) && child > 1);
+	assert_int_equal(kill((pid_t)child, 0), 0);
+	kill(push, SIGKILL);
+	waitpid(push, NULL, 0);
+	for (int i = 0; i < 200 && kill((pid_t)child, 0) == 0; i++)
+		usleep(10000);
+	if (kill((pid_t)child, 0) == 0) {
+		kill((pid_t)child, SIGKILL);
+		fail_msg("what the command started is still there");
+	}
+	unlink(file);
+}
+
 static const struct parse_row {
 	const char *printed, *secret;
 	uint64_t seconds;
@@ -160,6 +210,7 @@ int main(void)
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_holds),
 		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_parse),
 	};
 

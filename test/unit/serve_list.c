@@ -178,8 +178,8 @@ static void clients(void **state)
 		const struct serve_view v = { .root = b->s.root,
 			                      .admin = true,
 			                      .listener = rows[i / 2].listener,
-			                      .format = i % 2 ? REQUEST_JSON
-			                                      : REQUEST_TEXT,
+			                      .format =
+			                          i % 2 ? REQUEST_JSON : REQUEST_TEXT,
 			                      .now = NOW,
 			                      .out = &o };
 

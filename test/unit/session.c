@@ -86,7 +86,8 @@ static void test_bs_cut_off(void **state)
 	sb_write(&b, STR("x\n.\nQUIT\n"));
 	shutdown(b.fd, SHUT_WR);
 	sb_hear(&b, "421 ");
-	assert_non_null(strstr(b.out.p, "421 4.4.1 box.example The input ends inside of"));
+	assert_non_null(
+	    strstr(b.out.p, "421 4.4.1 box.example The input ends inside of"));
 	assert_int_equal(sb_wait(&b), EX_DATAERR);
 	sb_end(&b);
 	assert_int_equal(count("in/drop"), 0);
@@ -515,11 +516,15 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_message),   T(test_bs), T(test_bs_cut_off),          T(test_pipes),
-		T(test_addresses), T(test_not_trusted), T(test_policy),
-		T(test_size),      T(test_cut_off),     T(test_door),
-		T(test_no_room),   T(test_disk_full),   T(test_spool_gone),
-		T(test_idle), T(test_never_silent),      T(test_stopped),     T(test_log_is_bounded),
+		T(test_message),        T(test_bs),
+		T(test_bs_cut_off),     T(test_pipes),
+		T(test_addresses),      T(test_not_trusted),
+		T(test_policy),         T(test_size),
+		T(test_cut_off),        T(test_door),
+		T(test_no_room),        T(test_disk_full),
+		T(test_spool_gone),     T(test_idle),
+		T(test_never_silent),   T(test_stopped),
+		T(test_log_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
