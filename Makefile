@@ -76,7 +76,9 @@ smtpd_SRC = $(call d,listen) $(addprefix src/inject/,sm_args.c sm_sink.c sm_sock
 	$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(filter-out %/conf_load.c,$(CONF))
 
 GNUTLS_LIBS = -lgnutls
-CRYPT_LIBS = -lcrypt
+# The sanitizers have a crypt() of their own, that calls the one they find behind them.
+NO_AS_NEEDED = -Wl,--no-as-needed
+CRYPT_LIBS = $(if $(SAN),$(NO_AS_NEEDED)) -lcrypt
 CONFUSE_LIBS = -lconfuse
 PROGRAMS = sendmail mailchuted mailchute-push mailchute-route mailchute-serve mailchute-look mailchute-smtpd mailchute
 

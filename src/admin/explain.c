@@ -475,6 +475,7 @@ int explain_run(const struct explain_request *q)
 				fail(EX_CONFIG, NULL, line);
 		return EX_CONFIG;
 	}
+	conf.listener_uid = q->listener;
 	w.conf = &conf;
 	code = read_args(&w);
 	if (code == EX_OK) {

@@ -12,6 +12,8 @@ enum {
 };
 
 struct explain_request {
+	int64_t
+	    listener; /* uid of the listener's user, whose C lines are believed; -1: none */
 	const char *conf, *spool, *libexec; /* paths */
 	const char *sender;                 /* -f; NULL: not given */
 	const char *name;                   /* -F; NULL */

@@ -257,7 +257,8 @@ static int run_check(const struct options *o)
 
 static int run_explain(const struct options *o)
 {
-	const struct explain_request q = { .conf = o->conf,
+	const struct explain_request q = { .listener = listener(NULL),
+		                           .conf = o->conf,
 		                           .spool = o->spool,
 		                           .libexec = o->libexec,
 		                           .sender = o->sender,

@@ -18,7 +18,8 @@ static int check(const struct stat *st, const char *path, bool credential,
 	}
 	/* root can be in any group; what counts then is what the daemon will find. */
 	/* The group's bits of a credential are an access list's mask; its folder is closed. */
-	if (!credential && (st->st_mode & 070) && geteuid() != 0 && st->st_gid != getegid()) {
+	if (!credential && (st->st_mode & 070) && geteuid() != 0 &&
+	    st->st_gid != getegid()) {
 		buf_fmt(err, "%s can be read by group %u; chown %s %s; chmod 600 %s",
 		        path, (unsigned)st->st_gid, MAILCHUTE_USER, path, path);
 		return -EPERM;

@@ -226,7 +226,8 @@ int conf_check_secret(struct str v, struct buf *why)
 		return conf_check_path(v, why);
 	for (size_t i = 0; i < name.n; i++)
 		if (name.p[i] == '/' || name.p[i] <= ' ' || name.p[i] > '~')
-			return refuse(why, "is no credential's name; as in credential:password");
+			return refuse(
+			    why, "is no credential's name; as in credential:password");
 	if (name.n == 0 || name.p[0] == '.')
 		return refuse(why, "is no credential's name; as in credential:password");
 	return 0;

@@ -6,9 +6,20 @@
 #include "spool/notefile.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { JOB_LINES_MAX = 16 << 20 };
+enum { JOB_LINES_MAX = 16 << 20, DSN_WORDS_MAX = 64 << 20 };
+
+/* Is it a file that can be read without waiting, and of a believable size? Of a pipe nobody
+ * says that it ever ends. */
+static bool is_file(int fd, int64_t most)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_size <= most;
+}
 
 bool job_take(struct job *j, const struct job_record *rec, int *fd)
 {
@@ -23,7 +34,9 @@ bool job_take(struct job *j, const struct job_record *rec, int *fd)
 		return false;
 	}
 	if (str_eq(rec->verb, STR("dsn"))) {
-		if (*fd >= 0 && str_u64(rec->rest, &n) && n < 1000000) {
+		/* The message, and words about each recipient. */
+		if (is_file(*fd, j->size + DSN_WORDS_MAX) && str_u64(rec->rest, &n) &&
+		    n < 1000000) {
 			cleanup_fd(&j->dsn);
 			j->dsn = *fd;
 			*fd = -1;
@@ -42,7 +55,7 @@ void job_part(struct job *j, struct spool *s, const struct job_record *rec, int 
 	int e;
 
 	/* In order and without gaps: so the count says which there are. */
-	if (fd < 0 || j->place.due || !str_u64(rec->rest, &n) ||
+	if (!is_file(fd, JOB_LINES_MAX) || j->place.due || !str_u64(rec->rest, &n) ||
 	    n != PART_FIRST + j->parts || j->parts == ROUTE_PARTS_MAX || j->no_parts)
 		e = -EPROTO;
 	else

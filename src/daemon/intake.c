@@ -23,7 +23,7 @@ enum {
 	DOOR_SHUT = 600,          /* seconds that a shut door stays so without us */
 	DOOR_RENEW = 300,
 	CLIENT_AHEAD = 2048, /* octets of a queue file up to its line C, and that */
-	DISK_PART = 16, /* the floor is at most this part of a small disk */
+	DISK_PART = 16,      /* the floor is at most this part of a small disk */
 	INODES = 1024,
 	INODES_PART = 64,
 };

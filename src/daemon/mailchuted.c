@@ -62,7 +62,7 @@ struct daemon {
 	int64_t state_at; /* monotonic ms: not before; 0: nothing is to be written */
 	int64_t state_next;
 	size_t state_down; /* routes that were down then */
-	int64_t watch_at; /* monotonic ms: routes_watch() is due; -1: not */
+	int64_t watch_at;  /* monotonic ms: routes_watch() is due; -1: not */
 };
 
 /* Configuration */

@@ -20,9 +20,9 @@ enum {
 	POKE_EVERY = 60,
 	REAP_WAIT_MS = 2000,
 	PACKETS_AT_ONCE =
-	    32,          /* then others have their turn: a push may talk without end */
-	RUN_MAX = 100000,    /* messages settled in a run: its journal grows with them */
-	CRASHES_MAX = 3, /* of push with one and the same message: it goes to bad/ */
+	    32,           /* then others have their turn: a push may talk without end */
+	RUN_MAX = 100000, /* messages settled in a run: its journal grows with them */
+	CRASHES_MAX = 3,  /* of push with one and the same message: it goes to bad/ */
 };
 
 int route_open(struct route *r, const struct sched *s, const struct smarthost *h,

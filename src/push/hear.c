@@ -110,9 +110,13 @@ static void take_line(struct push *p, struct str line, int fds[static JOB_FDS_MA
 
 	if (!job_parse(line, &rec))
 		return;
-	if (str_eq(rec.verb, STR("job")) && fds[0] >= 0) {
+	if (str_eq(rec.verb, STR("job"))) {
 		const struct queued q = { rec.id, rec.due, fds[0], fds[1] };
 
+		/* What got lost since no more descriptors could be opened: without its note
+		 * it would go to those who have it. mailchuted gives it to the next push. */
+		if (fds[0] < 0 || (fds[1] < 0 && str_eq(rec.rest, STR("note"))))
+			return;
 		if (hand_put(&p->hand, &q))
 			fds[0] = fds[1] = -1;
 	} else if (str_eq(rec.verb, STR("secret"))) {

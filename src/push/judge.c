@@ -7,7 +7,7 @@
 
 enum {
 	SECOND_LOOK = 3600, /* seconds after which the same refusal is final */
-	PUT_OFF = 600,      /* seconds to the next try of a message to a dead host */
+	PUT_OFF = 600,      /* seconds to the next try of a message that cannot be read */
 	THROTTLED_MAX = 3, /* messages in a row that only look as if the host throttled */
 	SLOW = 60,         /* seconds: the span that hosts count messages in */
 };
@@ -271,7 +271,7 @@ void judge_give_up(struct push *p, struct try *t)
 	int64_t now = clock_real(), most = p->host->give_up;
 
 	if (now - m->env.time <= most) {
-		report_put_off(&p->report, m, now + PUT_OFF);
+		report_put_off(&p->report, m, now + PUT_OFF, true);
 		return;
 	}
 	for (size_t i = 0; i < m->note.plan.rcpts; i++) {
@@ -296,5 +296,5 @@ void judge_unreadable(struct push *p, const struct message *m, int error)
 {
 	report_line(&p->report, "log a unreadable id=%s why=\"%s\"", m->id.c,
 	            strerror(-error));
-	report_put_off(&p->report, m, clock_real() + PUT_OFF);
+	report_put_off(&p->report, m, clock_real() + PUT_OFF, false);
 }

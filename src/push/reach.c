@@ -19,6 +19,9 @@ void push_skipped(struct push *p, struct str relay, struct str why)
 			text.p[i] = '\'';
 	report_line(&p->report, "log w host-skipped%s%.*s why=\"%s\"",
 	            relay.n ? " relay=" : "", (int)relay.n, relay.p, text.p);
+	/* A host can keep us for as long as a session may last; mailchuted must not think that
+	 * we hang when the next one does, too. */
+	push_flush(p);
 }
 
 static bool failed_lately(const struct target *t)

@@ -75,12 +75,12 @@ void report_bad(struct reporter *r, const struct id *id, uint32_t due, const cha
 	report_send(r, buf_view(&b));
 }
 
-void report_put_off(struct reporter *r, const struct message *m, int64_t due)
+void report_put_off(struct reporter *r, const struct message *m, int64_t due, bool host)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
 
 	record_begin(&b, "end", &m->id, m->due);
-	buf_fmt(&b, "later %lld host\n", (long long)due);
+	buf_fmt(&b, "later %lld%s\n", (long long)due, host ? " host" : "");
 	report_journal(r, buf_view(&b));
 	report_send(r, buf_view(&b));
 }

@@ -48,8 +48,8 @@ void report_settled(struct reporter *r, const struct message *m, int64_t now);
 void report_refused(struct reporter *r, const struct message *m, const struct verdict *v);
 /* A message that cannot be read for what it is. */
 void report_bad(struct reporter *r, const struct id *id, uint32_t due, const char *why);
-/* Nothing came of it, and no note is made: again at due. */
-void report_put_off(struct reporter *r, const struct message *m, int64_t due);
+/* Nothing came of it, and no note is made: again at due; host: when the host is back. */
+void report_put_off(struct reporter *r, const struct message *m, int64_t due, bool host);
 /* The outcome of one try; res: of each recipient of the plan. Makes the report (DSN) about
  * those that failed, are delayed for long, or were relayed to a host that makes none. */
 void report_outcome(struct reporter *r, const struct message *m, const struct result *res,

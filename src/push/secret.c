@@ -183,7 +183,8 @@ NORETURN static void helper(int ask, const char *command, int seconds, pid_t par
 {
 	char c;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	/* No PR_SET_PDEATHSIG: when push is killed, the end of ask says so, and what the command
+	 * has started is ended, too. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_NAME, "mailchute-sec", 0, 0, 0);
 	if (getppid() != parent)
@@ -296,6 +297,18 @@ static void explain(const struct head *h, int seconds, struct buf *why)
 		buf_z(why, "printed nothing");
 }
 
+/* Is the secret in the text, or so much of it that it tells something? */
+static bool shows(struct str text, struct str secret)
+{
+	enum { SHOWS_MIN = 8 };
+	size_t n = secret.n < SHOWS_MIN ? secret.n : SHOWS_MIN;
+
+	for (size_t i = 0; n && i + n <= secret.n && i < SECRET_WORDS_MAX * 8; i++)
+		if (memmem(text.p, text.n, secret.p + i, n))
+			return true;
+	return false;
+}
+
 static int take(struct secret *s, struct str answer_text, struct buf *ret,
                 struct buf *why)
 {
@@ -315,7 +328,11 @@ static int take(struct secret *s, struct str answer_text, struct buf *ret,
 		explain(&h, s->seconds, why);
 	if (h.err && !good)
 		buf_z(why, ": ");
-	buf_escape(why, str_trim(str_from(text, h.out)), SECRET_WORDS_MAX);
+	/* "sh -x", "curl -v": it goes to the log. */
+	if (shows(str_from(text, h.out), secret))
+		buf_z(why, "(its words repeat what it printed, and are not shown)");
+	else
+		buf_escape(why, str_trim(str_from(text, h.out)), SECRET_WORDS_MAX);
 	if (!good)
 		return -EACCES;
 	buf_room(ret, secret.n);

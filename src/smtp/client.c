@@ -245,6 +245,7 @@ static int begin(struct client *c, const struct race_address *to, size_t n)
 	/* Replies were read: what TLS 1.3 sends behind the handshake has come, too. */
 	if (c->tls)
 		tls_keep(c->tls, &c->conn);
+	c->answered = false;
 	return 0;
 }
 

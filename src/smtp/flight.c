@@ -270,6 +270,18 @@ enum flight_event flight_take(struct flight *f, struct client *c,
 	return e;
 }
 
+void flight_disbelieve(struct flight *f)
+{
+	for (size_t i = 0; i < f->m->rcpts; i++) {
+		struct verdict *v = &f->m->rcpt[i].verdict;
+
+		if (f->state[i] != RCPT_DECIDED || v->kind == VERDICT_DONE)
+			continue;
+		buf_free(&v->text);
+		f->state[i] = RCPT_SENT;
+	}
+}
+
 void flight_broken(struct flight *f, const struct verdict *why, bool in_doubt)
 {
 	struct verdict v = *why;

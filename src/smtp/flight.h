@@ -100,6 +100,8 @@ enum flight_event flight_take(struct flight *f, struct client *c,
                               const struct expect *got);
 /* All of the content is with the kernel, so the host may have taken the message. */
 bool flight_out(const struct flight *f, uint64_t taken);
+/* The replies were others': refusals among them count for nothing. What was done stays. */
+void flight_disbelieve(struct flight *f);
 /* The connection has ended: everybody without a verdict gets why; in doubt: DOUBT, where the
  * content was for him. */
 void flight_broken(struct flight *f, const struct verdict *why, bool in_doubt);

@@ -73,7 +73,8 @@ struct client {
 	unsigned mails;        /* MAILs on it */
 	unsigned begun;        /* transactions with messages begun on it */
 	bool mailed;           /* there was a MAIL on it: RSET before the next */
-	bool answered;         /* a reply has come since the last transaction ended */
+	bool answered;         /* a reply has come since the last transaction ended, or
+	                        * since the login */
 	int64_t progress;      /* clock_ms() of the last reply */
 	int64_t session_end;   /* clock_ms() at which it ends, but for large messages */
 	int64_t session_late;  /* no new transaction from then on */

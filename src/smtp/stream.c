@@ -282,7 +282,9 @@ static int fill(struct stream *s)
 	int r = 1;
 
 	while (r > 0) {
-		if (stopped(s) || conn_unsent(n) >= STREAM_PUT_MAX)
+		/* With nothing in flight (a refused chunk is still on its way out) no reply
+		 * would be waited for. */
+		if (stopped(s) || (s->first && conn_unsent(n) >= STREAM_PUT_MAX))
 			return 0;
 		if (s->last && s->last->phase != PHASE_SENT)
 			r = stream_put(s);

@@ -64,6 +64,14 @@ static bool worth_reading(const struct stream *s)
 	return false;
 }
 
+/* A reply that cannot be to the command that it seems to answer: those before it may have been
+ * others', too, and who was refused by them may be somebody else. */
+static void disbelieve(const struct stream *s)
+{
+	for (struct flight *f = s->first; f; f = f->link)
+		flight_disbelieve(f);
+}
+
 /* The connection can carry no more. What was sent ahead may be accepted all the same (only
  * 421 must be followed by the end of the connection), so those replies are read. */
 static int no_more(struct stream *s, struct flight *f, enum verdict_kind kind,
@@ -98,6 +106,8 @@ static int trouble(struct stream *s, struct flight *f, const struct expect *got)
 	if (got->stage == STAGE_RSET && f->bdat &&
 	    (code == 500 || code == 502 || code == 503))
 		return unfit(c, got);
+	if (code < 400)
+		disbelieve(s);
 	return no_more(s, f, kind, got->stage);
 }
 
@@ -113,11 +123,13 @@ static int early(struct client *c)
 	                     "closed in the middle of a refused message");
 }
 
-static int desync(struct client *c, enum smtp_stage stage)
+static int desync(const struct stream *s, enum smtp_stage stage)
 {
+	struct client *c = s->c;
 	_cleanup_buf_ struct buf line = BUF_INIT;
 
 	reply_line(&line, &c->reply);
+	disbelieve(s);
 	demote(c);
 	return session_break(c, VERDICT_RECONNECT, stage,
 	                     "the host's replies do not fit what was sent: at %s it says "
@@ -146,7 +158,7 @@ int stream_take(struct stream *s, const struct expect *got)
 		r = no_more(s, f, VERDICT_RECONNECT, got->stage);
 		break;
 	case FLIGHT_DESYNC:
-		return desync(c, got->stage);
+		return desync(s, got->stage);
 	case FLIGHT_EARLY:
 		return early(c);
 	}

@@ -25,8 +25,8 @@ struct drop {
 	struct str refusal; /* words, of drop_begin()'s -EBUSY; in words */
 	char words[DOOR_WORDS_MAX];
 };
-#define DROP_INIT                                             \
-	{                                                     \
+#define DROP_INIT                                            \
+	{                                                    \
 		.dir = -1, .fd = -1, .woken = -1, .door = -1 \
 	}
 

@@ -1,6 +1,7 @@
 #include "spoolbed.h"
 #include "daemon/apply.h"
 #include "base/log.h"
+#include <sys/mman.h>
 
 #define PLAN "mailchute-note 1\nSa@b\nPr c@d\nPr e@f\n.\n"
 
@@ -290,6 +291,39 @@ static void dsn_hostile(void **state)
 	job_clear(&j);
 }
 
+/* A pipe that nobody writes to: whoever reads it waits for ever. And a file of a terabyte. */
+static void no_file(void **state)
+{
+	struct bed *b = *state;
+	struct place p = { nth(1), 0 };
+	struct job j = { .place = p, .used = true, .dsn = -1 };
+	struct job_record rec = { .id = p.id, .rest = STR("1") };
+	int pair[2], hole = dsn_fd(), keep;
+
+	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+	/* Should it be read, the test ends. */
+	assert_int_equal(write(pair[1], PLAN, strlen(PLAN)), (ssize_t)strlen(PLAN));
+	close(pair[1]);
+	message(&p);
+	rec.verb = STR("dsn");
+	keep = pair[0];
+	assert_false(job_take(&j, &rec, &keep));
+	assert_int_equal(j.dsn, -1);
+	cleanup_fd(&hole);
+	hole = memfd_create("dsn", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(hole, (off_t)1 << 40), 0);
+	keep = hole;
+	assert_false(job_take(&j, &rec, &keep));
+	assert_int_equal(j.dsn, -1);
+	rec.verb = STR("part");
+	rec.rest = STR("900001");
+	job_part(&j, &b->s, &rec, pair[0]);
+	assert_true(j.no_parts && j.parts == 0);
+	close(hole);
+	close(pair[0]);
+	job_clear(&j);
+}
+
 /* The note cannot be written: the message stays as it is. */
 static void spool_fails(void **state)
 {
@@ -563,6 +597,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(apply),        T(dsn),    T(dsn_hostile),
+		T(apply),        T(dsn),    T(no_file),
 		T(spool_fails),  T(replay), T(replay_damaged),
 		T(replay_noted), T(golden), T(replay_many),
 	};

@@ -9,7 +9,8 @@ static void state_line(void **state)
 	static const struct {
 		const char *name, *line;
 		int64_t now;
-		bool down, known; /* it is tried now; what is known of its trouble stays */
+		bool down,
+		    known; /* it is tried now; what is known of its trouble stays */
 	} rows[] = {
 		{ "as written", "down hub 1800000000 1800000160 5 AUTH 535 535 no",
 		  1800000100, true, false },

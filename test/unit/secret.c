@@ -26,11 +26,12 @@ static const struct row {
 	{ "words of a terminal", "echo secret; printf '\\033[2Jx' >&2", "secret",
 	  "\\x1b[2Jx" },
 	{ "words show it", "echo open-sesame-7; echo 'got open-sesame-7.' >&2",
-	  "open-sesame-7", "(what it says shows the secret, and is not shown)" },
+	  "open-sesame-7", "(its words repeat what it printed, and are not shown)" },
 	{ "words show a part of it", "echo open-sesame-7; echo '{\"tok\":\"n-sesame' >&2",
-	  "open-sesame-7", "(what it says shows the secret, and is not shown)" },
-	{ "words show it, and a status", "echo a-secret; echo '+ echo a-secret' >&2; exit 3",
-	  "!ended with status 3: (what it says", NULL },
+	  "open-sesame-7", "(its words repeat what it printed, and are not shown)" },
+	{ "words show it, and a status",
+	  "echo a-secret; echo '+ echo a-secret' >&2; exit 3",
+	  "!ended with status 3: (its words", NULL },
 	{ "status", "echo secret; echo 'no such entry' >&2; exit 3",
 	  "!ended with status 3: no such entry", NULL },
 	{ "status alone", "echo secret; exit 3", "!ended with status 3", NULL },
@@ -207,10 +208,8 @@ static void test_parse(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_commands),
-		cmocka_unit_test(test_holds),
-		cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_commands), cmocka_unit_test(test_holds),
+		cmocka_unit_test(test_cancel),   cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_parse),
 	};
 
