@@ -328,7 +328,7 @@ static struct client_msg *next(void *arg, bool idle)
 	/* Whoever waits for replies wakes when mailchuted speaks: it must be heard, and when it
 	 * cannot be, not be listened to. */
 	push_hear(p, 0);
-	if (p->report.leaving || hand_room(&p->hand) == 0)
+	if (p->report.leaving || p->report.broken || hand_room(&p->hand) == 0)
 		p->feed.fd = -1;
 	return NULL;
 }
@@ -389,13 +389,14 @@ static void done(void *arg, struct client_msg *msg, int error)
 	struct try *t = msg->arg;
 	size_t again;
 
-	if (!p->report.leaving)
+	if (!p->report.leaving && !p->report.broken)
 		p->feed.fd = JOB_FD_SOCKET;
+	/* Who has it already, by an earlier transaction, is not to get it again. */
+	again = take_verdicts(p, t);
 	if (error < 0) {
 		end_unreadable(p, t, error);
 		return;
 	}
-	again = take_verdicts(p, t);
 	if (judge_refuses_null(p, t)) {
 		t->by_admin = p->moved = true;
 		hand_unmake(t);

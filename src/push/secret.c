@@ -303,7 +303,7 @@ static bool shows(struct str text, struct str secret)
 	enum { SHOWS_MIN = 8 };
 	size_t n = secret.n < SHOWS_MIN ? secret.n : SHOWS_MIN;
 
-	for (size_t i = 0; n && i + n <= secret.n && i < SECRET_WORDS_MAX * 8; i++)
+	for (size_t i = 0; n && i + n <= secret.n; i++)
 		if (memmem(text.p, text.n, secret.p + i, n))
 			return true;
 	return false;

@@ -324,4 +324,8 @@ void client_quit(struct client *c)
 	if (!c->conn.in.n && session_ask(c, STAGE_QUIT) == 0 && c->conn.tls)
 		(void)gnutls_bye(c->conn.tls, GNUTLS_SHUT_WR);
 	session_close(c);
+	/* Nothing was in flight: a host that says no farewell is as good as any other. */
+	buf_free(&c->broken.text);
+	c->is_broken = false;
+	c->lost = 0;
 }

@@ -173,10 +173,11 @@ static bool witness_ok(struct witness *w, uint64_t octets, struct str text)
 	return n == octets || w->silent;
 }
 
-/* Is it the reply that this host gives to RSET? */
+/* Is it the reply that this host gives to RSET? Some end each reply with the number of the
+ * transaction ("2.1.5 Flushed a12sm7.5 - gsmtp"): only words that stay the same count. */
 static bool rset_ok(struct client *c)
 {
-	uint64_t h = learned_keyword(1, buf_view(&c->reply.text));
+	uint64_t h = learned_greeting(buf_view(&c->reply.text));
 
 	if (c->witness.rset == 0)
 		c->witness.rset = h;

@@ -61,6 +61,9 @@ int stream_put(struct stream *s);
 void stream_finish(struct stream *s);
 /* Gives a flight, which is in no list any more, back to the feed. */
 void stream_done(struct stream *s, struct flight *f);
+/* The connection can carry no more: what is not with the kernel stays here, and the replies
+ * to what is are awaited. */
+void stream_stop(struct stream *s, enum verdict_kind kind, enum smtp_stage stage);
 /* Takes c->reply for what it answers. 0, or -1: broken. */
 int stream_take(struct stream *s, const struct expect *got);
 /* After the end of the connection: what it says of the level, and everybody's verdict. */

@@ -91,6 +91,17 @@ static int go(struct stream *s, struct flight *f)
 	return due(c, f, STAGE_CONTENT);
 }
 
+/* It cannot be read. Those in front of it are answered all the same. */
+static int unreadable(struct stream *s, struct flight *f, int error)
+{
+	f->error = error;
+	if (s->first == f)
+		return session_break(s->c, VERDICT_HOST, STAGE_CONTENT,
+		                     "cannot read the message: %s", strerror(-error));
+	stream_stop(s, VERDICT_RECONNECT, STAGE_CONTENT);
+	return 0;
+}
+
 static int content(struct stream *s, struct flight *f)
 {
 	struct client *c = s->c;
@@ -98,14 +109,14 @@ static int content(struct stream *s, struct flight *f)
 	while (!f->walk.end) {
 		int e;
 
-		if (conn_unsent(&c->conn) >= STREAM_PUT_MAX)
+		/* Not between the last octet of a BDAT and on_commit: a body of whole blocks
+		 * shows its end only when it is read once more. */
+		if (conn_unsent(&c->conn) >= STREAM_PUT_MAX &&
+		    !(f->bdat && f->walk.put == f->size))
 			return 0;
 		e = content_put(c, f);
-		if (e < 0) {
-			f->error = e;
-			return session_break(c, VERDICT_HOST, STAGE_CONTENT,
-			                     "cannot read the message: %s", strerror(-e));
-		}
+		if (e < 0)
+			return unreadable(s, f, e);
 	}
 	if (!f->bdat)
 		buf_z(&c->conn.out, ".\r\n");

@@ -30,6 +30,21 @@ static bool has(struct str text, struct str word)
 	return false;
 }
 
+/* The same, but not within an address that the host repeats. */
+static bool says(struct str text, struct str word)
+{
+	while (text.n) {
+		size_t n = 0;
+
+		while (n < text.n && !ascii_space(text.p[n]))
+			n++;
+		if (str_chr(str_head(text, n), '@') < 0 && has(str_head(text, n), word))
+			return true;
+		text = str_from(text, n + 1);
+	}
+	return false;
+}
+
 /* Does the host complain of commands that came before it had asked for them? "500 5.5.1
  * Invalid command: Pipelining not supported", "554 SMTP synchronization error". */
 static bool complains(const struct client *c, const struct expect *got)
@@ -42,7 +57,7 @@ static bool complains(const struct client *c, const struct expect *got)
 		return false;
 	if (got->stage == STAGE_CONTENT && got->flight && !got->flight->bdat)
 		return false;
-	return has(text, STR("pipelin")) || has(text, STR("synchroni"));
+	return says(text, STR("pipelin")) || says(text, STR("synchroni"));
 }
 
 static int unfit(struct client *c, const struct expect *got)
@@ -72,27 +87,34 @@ static void disbelieve(const struct stream *s)
 		flight_disbelieve(f);
 }
 
+void stream_stop(struct stream *s, enum verdict_kind kind, enum smtp_stage stage)
+{
+	struct conn *n = &s->c->conn;
+
+	s->over = true;
+	s->why = (struct verdict){ .kind = kind, .stage = stage };
+	s->over_until = INT64_MAX;
+	if (n->out.n)
+		buf_cut(&n->out, n->out_at);
+}
+
 /* The connection can carry no more. What was sent ahead may be accepted all the same (only
  * 421 must be followed by the end of the connection), so those replies are read. */
 static int no_more(struct stream *s, struct flight *f, enum verdict_kind kind,
                    enum smtp_stage stage)
 {
 	struct client *c = s->c;
-	struct buf *out = &c->conn.out;
 
 	if (!s->over && !worth_reading(s))
 		return session_break_reply(c, kind, stage);
 	if (s->over)
 		return 0;
-	s->over = true;
+	stream_stop(s, kind, stage);
 	s->culprit = f;
-	s->why = (struct verdict){ .kind = kind, .stage = stage, .code = c->reply.code };
+	s->why.code = c->reply.code;
 	reply_line(&s->why.text, &c->reply);
-	s->over_until = INT64_MAX;
 	if (c->reply.code == 421 || stage == STAGE_RSET)
 		s->over_until = clock_ms() + session_ms(c, STREAM_FAREWELL);
-	if (out->n)
-		buf_cut(out, c->conn.out_at);
 	return 0;
 }
 

@@ -32,6 +32,7 @@
 #include "base/io.h"
 #include "smtp/client.h"
 #include "smtp/learned.h"
+#include "smtp/session.h"
 
 enum { SCRIPT_MAX = 120, RCPTS_MAX = 4, FED_MAX = 60, HOST_PATIENCE_MS = 5000 };
 
@@ -1587,6 +1588,147 @@ static void test_stream_partial(void **state)
 	send_large(slow, true, "DBC?");
 }
 
+/* A message that is read twice, and cannot be read the second time; or that is whole blocks. */
+struct odd {
+	size_t n, at, fails_at; /* 0: it does not */
+	int passes, commits;
+	struct client *c;
+	uint64_t put; /* the most that was to be written before on_commit */
+};
+
+static int odd_rewind(void *arg)
+{
+	struct odd *o = arg;
+
+	o->at = 0;
+	o->passes++;
+	return 0;
+}
+
+static ssize_t odd_read(void *arg, char *p, size_t n)
+{
+	struct odd *o = arg;
+
+	if (o->passes > 1 && o->fails_at && o->at >= o->fails_at)
+		return -EIO;
+	n = n < 4096 ? n : 4096;
+	n = n < o->n - o->at ? n : o->n - o->at;
+	memset(p, 'x', n);
+	for (size_t i = 31; i < n; i += 32)
+		p[i] = '\n';
+	o->at += n;
+	return (ssize_t)n;
+}
+
+static void odd_commit(void *arg)
+{
+	struct odd *o = arg;
+
+	o->commits++;
+	assert_true(o->put < conn_put(&o->c->conn));
+}
+
+static void odd_flush(void *arg)
+{
+	struct fed *f = arg;
+	struct odd *o = f->msg[f->messages - 1].arg;
+
+	if (!o->commits)
+		o->put = conn_put(&o->c->conn);
+}
+
+static void odd_done(void *arg, struct client_msg *m, int error)
+{
+	struct fed *f = arg;
+	ptrdiff_t k = m - f->msg;
+
+	assert_int_equal(f->letters[k][0], '?');
+	f->letters[k][0] = error ? 'E' : letter(m->rcpt[0].verdict.kind);
+	buf_free(&m->rcpt[0].verdict.text);
+}
+
+/* Some small ones and one that is odd. */
+static void send_odd(const char *name, const char *const *script, struct odd *o,
+                     const char *want)
+{
+	struct row t = {
+		.name = name, .fed = true, .learned = KNOWN, .scale = o->fails_at ? 0 : 1
+	};
+	struct client_conf conf = conf_of(&t);
+	struct sockaddr_in to;
+	int listener = listen_local(&to), status, commits = 0, n = (int)strlen(want);
+	pid_t pid = host_start(name, script, listener);
+	_cleanup_fd_ int fd = body_file();
+	_cleanup_buf_ struct buf learned = BUF_INIT;
+	const struct client_body body = { odd_rewind, odd_read, o };
+	struct fed f = { .messages = n };
+	const struct client_feed feed = { .next = fed_next,
+		                          .done = odd_done,
+		                          .fd = -1,
+		                          .flush = odd_flush,
+		                          .arg = &f };
+	struct verdict v = { 0 };
+	const char *why;
+
+	close(listener);
+	memcpy(t.script, script, 4 * sizeof(*script));
+	put_learned(&t, &learned);
+	conf.learned = buf_view(&learned);
+	for (int k = 0; k < n; k++) {
+		f.msg[k] = (struct client_msg){ .sender = STR("a@example.org"),
+			                        .header = STR("Subject: x\n\n"),
+			                        .fd = fd,
+			                        .body_at = 3,
+			                        .rcpt = f.rcpt[k],
+			                        .rcpts = 1,
+			                        .on_commit = count,
+			                        .arg = &commits };
+		f.letters[k][0] = '?';
+		f.rcpt[k][0].addr = STR("r1@example.org");
+	}
+	f.msg[n - 1].body = &body;
+	f.msg[n - 1].on_commit = odd_commit;
+	f.msg[n - 1].arg = o;
+	o->c = client_new(&conf, &why);
+	assert_int_equal(client_open(o->c, (struct sockaddr *)&to, sizeof(to), &v), 0);
+	client_stream(o->c, &feed);
+	for (int k = 0; k < n; k++)
+		if (f.letters[k][0] != want[k])
+			fail_msg("%s: message %d is %c, want %s", name, k,
+			         f.letters[k][0], want);
+	client_free(o->c);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+}
+
+/* What is in flight in front of a message that cannot be read is answered all the same. */
+static void test_stream_unreadable(void **state)
+{
+	static const char *const out[] = { FAR_LARGE, FIRST, NEXT, "W", OK3,
+		                           OK3,       OK,    "W",  "X", NULL };
+	static const char *const not_out[] = { FAR_LARGE, "W", "X", NULL };
+	struct odd late = { .n = 400000, .fails_at = 300000 };
+	struct odd early = { .n = 400000, .fails_at = 1 };
+
+	(void)state;
+	send_odd("unreadable", out, &late, "DDE");
+	send_odd("unreadable, nothing out", not_out, &early, "CCE");
+}
+
+/* The last octets of a message do not go out before on_commit, whatever its size. */
+static void test_stream_commit(void **state)
+{
+	static const char *const script[] = { FAR_LARGE, MAIL, R1, "Z", NULL };
+
+	(void)state;
+	for (size_t n = 2 * 65536; n <= 4 * 65536; n += 2 * 65536) {
+		struct odd o = { .n = n };
+
+		send_odd("whole blocks", script, &o, "B");
+		assert_int_equal(o.commits, 1);
+	}
+}
+
 /* The canceller hangs up: nothing more is sent, the reply due is still taken. */
 static void test_cancel(void **state)
 {
@@ -1676,6 +1818,8 @@ int main(void)
 		cmocka_unit_test(test_big),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_stream_partial),
+		cmocka_unit_test(test_stream_unreadable),
+		cmocka_unit_test(test_stream_commit),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_cancel_at_commit),
 		cmocka_unit_test(test_session_max),

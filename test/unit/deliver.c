@@ -20,11 +20,13 @@ enum { MESSAGES = 300, FLIGHT_MAX = 500 };
  * o accepted	f 550 5.1.1 at RCPT	t 450 4.2.1 at RCPT	d reply lost, the first time
  * r 421 after a success, the first time	h 451 4.3.0 to the content, the first time
  * u cannot be read	n <> is refused	m 432
- * b two recipients, one accepted, the other 450 */
+ * b two recipients, one accepted, the other 450
+ * U two recipients, one accepted, then it cannot be read for the other */
 struct letter {
 	char kind;
 	unsigned sent, accepted, finals, later, doubts, put_off;
 	bool in_journal; /* its "s" */
+	bool noted;      /* there is a line of the first recipient */
 };
 
 struct scene {
@@ -246,6 +248,13 @@ static bool answer(struct scene *s, struct client_msg *m, int *ret_error)
 	case 'u':
 		*ret_error = -EIO;
 		return false;
+	case 'U':
+		if (!first)
+			break;
+		accept_it(s, m, n, 0);
+		say(m, 1, VERDICT_HOST, STAGE_CONTENT, "cannot read the message");
+		*ret_error = -EIO;
+		return false;
 	case 'm':
 		say_all(m, VERDICT_HOST, STAGE_MAIL, "432 4.3.2 30 a minute");
 		return false;
@@ -333,7 +342,7 @@ static bool give_job(const struct scene *s, unsigned n)
 	         "mailchute 1\nU1000 eddy Eddy\nT900000\nmailchute-drop 1\nF%s\n"
 	         "R%c%u@far.example\n%s\nSubject: s\n\nbody\n",
 	         k == 'n' ? "" : "e@x.example", k, n,
-	         k == 'b' ? "Rother@far.example\n" : "");
+	         k == 'b' || k == 'U' ? "Rother@far.example\n" : "");
 	snprintf(job, sizeof(job), "job %016x 00000007\n", n + 1);
 	fd = memory(text);
 	e = job_send(s->daemon, str_z(job), &fd, 1);
@@ -359,6 +368,7 @@ static void hear_record(struct scene *s, struct str line)
 	l = &s->letter[strtoul(rec.id.c, NULL, 16) - 1];
 	if (str_eq(rec.verb, STR("n")) && str_starts(rec.rest, STR("d ")))
 		l->doubts++;
+	l->noted |= str_eq(rec.verb, STR("n")) && str_starts(rec.rest, STR("r 1 "));
 	if (str_eq(rec.verb, STR("ok")) ||
 	    (str_eq(rec.verb, STR("end")) && str_eq(rec.rest, STR("done"))))
 		l->finals++;
@@ -510,6 +520,9 @@ static void check(const char *name, const struct scene *s)
 		if (l->accepted > 1 && l->doubts == 0)
 			fail_msg("%s: %c%u was taken %u times", name, l->kind, i,
 			         l->accepted);
+		if (l->kind == 'U' && l->accepted && !l->noted)
+			fail_msg("%s: %c%u was taken for one, and it is not noted", name,
+			         l->kind, i);
 		if (l->accepted && !l->doubts && l->finals + l->later != 1)
 			fail_msg("%s: %c%u was taken, and %u times told", name, l->kind,
 			         i, l->finals + l->later);
@@ -536,6 +549,8 @@ static void test_outcomes(void **state)
 		{ "doubts", "ooooooooooooooooooooooood", 30, 20, false, false },
 		{ "451 4.3.0 to some", "oooooooooooooooooooooooh", 60, 20, false, false },
 		{ "unreadable", "oooooooooooooooooooooooooooooou", 20, 20, true, false },
+		{ "unreadable for the second", "oooooooooooooooooooU", 1, 40, true,
+		  false },
 		{ "reports refused", "oooon", 20, 1, true, false },
 		{ "all of it", "ooooooooooofoootoooboooroooohooonoooodoooou", 100, 60,
 		  false, false },

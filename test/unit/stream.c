@@ -86,6 +86,7 @@ struct peer {
 	unsigned fault_at, replies, failures;
 	/* The transaction: */
 	bool ahead; /* a command came before its predecessor was answered */
+	bool stays; /* has said 421 and goes on */
 	int sender; /* -1: none */
 	uint64_t size;
 	bool rcpt[RCPTS_MAX];
@@ -140,7 +141,15 @@ static void leave(struct peer *p, bool reset)
 
 	if (!reset)
 		flush(p);
-	else
+	/* 421 and a connection that is reset mean that nothing more was taken (src/README): who
+	 * went on all the same sees to it that his replies arrive. */
+	if (!reset && p->stays) {
+		shutdown(p->fd, SHUT_WR);
+		buf_reset(&p->in);
+		while (more(p))
+			buf_reset(&p->in);
+	}
+	if (reset)
 		setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
 	close(p->fd);
 	_exit(0);
@@ -162,6 +171,7 @@ static bool say(struct peer *p, const char *reply)
 			break;
 		case FAULT_421_LATER:
 			buf_z(&p->out, "421 4.7.0 enough, but I stay\r\n");
+			p->stays = true;
 			return false;
 		case FAULT_CLOSE:
 			leave(p, false);
