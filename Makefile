@@ -230,6 +230,16 @@ LISTEN_MESSAGES = 300
 bench-listen: all $(B)/bench/blast
 	@B=$(B) test/bench/listen $(BENCH_ROUNDS) $(LISTEN_MESSAGES)
 
+# A full queue to the smart host, side by side with nullmailer and Postfix's client; root.
+DRAIN_ROUNDS = 3
+bench-drain: all $(B)/bench/sink $(B)/bench/delay $(B)/bench/blast
+	@B=$(B) test/bench/drain $(DRAIN_ROUNDS)
+
+# Long streams to a real Postfix and Exim that refuse in between, and servers that die; root.
+MIX_MESSAGES = 5000
+bench-mix: all $(B)/bench/sink $(B)/bench/delay
+	@B=$(B) test/bench/mix $(MIX_MESSAGES)
+
 # 2,000 slow connections for SLOW_SECONDS, and a printer beside them.
 SLOW_SECONDS = 60
 slow: all
@@ -269,5 +279,5 @@ clean:
 	rm -rf build build-san build-fuzz build-million
 
 FORCE:
-.PHONY: FORCE all tests test check test-installed test-cron demo fuzz fuzz-session bench bench-listen slow smuggle million trouble deps install uninstall format format-check tidy clean
+.PHONY: FORCE all tests test check test-installed test-cron demo fuzz fuzz-session bench bench-drain bench-listen bench-mix slow smuggle million trouble deps install uninstall format format-check tidy clean
 .DELETE_ON_ERROR:

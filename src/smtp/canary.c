@@ -1,8 +1,8 @@
 #include "smtp/canary.h"
 #include "base/clock.h"
 
-/* Transactions that the connection must have left behind it. */
-enum { STREAM_LEAST = 3 };
+/* Transactions that the host must allow on this connection behind the canary (LIMITS). */
+enum { CANARY_LEFT = 3 };
 
 /* Which of its commands a reply is to: expect.rcpt. */
 enum { CANARY_RSET, CANARY_MAIL, CANARY_BDAT, CANARY_END };
@@ -14,8 +14,7 @@ bool canary_due(const struct client *c)
 	return c->conf->stream && c->conf->max_ambiguous != 1 && x->pipelining &&
 	       x->chunking && x->size && x->size_max > 0 &&
 	       c->learned.level == LEVEL_STREAM && !c->learned.canary &&
-	       !c->canary.tried &&
-	       (!x->mail_max || c->mails + STREAM_LEAST < x->mail_max);
+	       !c->canary.tried && (!x->mail_max || c->mails + CANARY_LEFT < x->mail_max);
 }
 
 static void command(struct client *c, const char *line, enum smtp_stage stage,

@@ -33,12 +33,12 @@ struct client_conf {
 	bool auth;  /* log in; with tls_certificate and no password: by that, and
 	                       * where the host does not offer it, not at all */
 	struct str
-	    auth_only;       /* "plain", "scram-sha-1" ...: only so; n == 0, "auto": as is
+	    auth_only;      /* "plain", "scram-sha-1" ...: only so; n == 0, "auto": as is
 	                       * best (auth.h) */
-	bool auth_insecure;  /* PLAIN and LOGIN also without TLS */
-	struct str source;    /* numeric address of ours that connections come from; n == 0:
+	bool auth_insecure; /* PLAIN and LOGIN also without TLS */
+	struct str source;  /* numeric address of ours that connections come from; n == 0:
 	                       * the system's choice */
-	struct str helo;     /* FQDN or address literal; n == 0: literal of our address */
+	struct str helo;    /* FQDN or address literal; n == 0: literal of our address */
 	int64_t session_max; /* milliseconds for the whole session; a message in hand has
 	                        a second more for each 1000 octets */
 	int64_t timeout_scale; /* milliseconds that a "second" of RFC 5321's timeouts
@@ -48,7 +48,8 @@ struct client_conf {
 	unsigned connection_messages; /* of one connection at most; 0: as the host says */
 	struct str
 	    learned; /* what client_learned() gave at an earlier time; n == 0: nothing */
-	struct str ticket; /* what client_ticket() gave at an earlier time; n == 0: nothing */
+	struct str
+	    ticket;    /* what client_ticket() gave at an earlier time; n == 0: nothing */
 	int cancel_fd; /* -1, or a descriptor: when its peer hangs up (also only its writing
 	                * half), nothing more is sent; but the reply to a message whose last
 	                * octet is out is awaited, 30 s at most */
