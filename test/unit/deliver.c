@@ -587,7 +587,7 @@ static void test_outcomes(void **state)
 			if (s->slow != (strcmp(rows[i].kinds, "om") == 0))
 				fail_msg("%s: slow %u times", rows[i].name, s->slow);
 			if (flushes && strcmp(rows[i].kinds, "o") == 0 &&
-			    rows[i].flight == 500 && s->packets > 60)
+			    rows[i].flight == 500 && s->packets > 120)
 				fail_msg("%s: %u packets", rows[i].name, s->packets);
 			if (s->learned.n == 0 || (!s->host && s->took == 0))
 				fail_msg("%s: learned %s, took %u", rows[i].name,
