@@ -251,10 +251,11 @@ SMUGGLE_STEP = 1
 smuggle: all
 	@B=$(B) test/e2e/t_smuggle all $(SMUGGLE_STEP)
 
-# A session with a hostile client, FUZZ_RUNS times.
-FUZZ_RUNS = 10000000
+# A session with a hostile client: FUZZ_RUNS times in each of FUZZ_JOBS processes.
+FUZZ_RUNS = 5000000
+FUZZ_JOBS = 2
 fuzz-session:
-	FUZZ_RUNS=$(FUZZ_RUNS) FUZZ_MAX=400 test/fuzz/run 0 server
+	FUZZ_RUNS=$(FUZZ_RUNS) FUZZ_QUICK=$(FUZZ_JOBS) FUZZ_MAX=256 test/fuzz/run 0 server
 
 deps:
 	test/deps
