@@ -47,7 +47,8 @@ struct conn {
 };
 
 struct desk {
-	int listener; /* -1: only one connection, that was given */
+	int listener;   /* -1: only one connection, that was given */
+	int64_t polled; /* when desk_polls() was called */
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	struct spool *spool;
 	char *libexec;
@@ -580,13 +581,14 @@ static int64_t heard_at(const struct desk *d, const struct conn *c)
 	return g ? tokens_at(&g->requests, request_rate(c->uid)) : 0;
 }
 
-size_t desk_polls(const struct desk *d, struct pollfd *p)
+size_t desk_polls(struct desk *d, struct pollfd *p)
 {
 	int64_t now = clock_ms();
 	size_t n = 1;
 
 	if (!d)
 		return 0;
+	d->polled = now;
 	p[0] = (struct pollfd){ .fd = now < d->closed_until ? -1 : d->listener,
 		                .events = POLLIN };
 	for (size_t i = 0; i < CONNS; i++) {
@@ -627,10 +629,11 @@ void desk_hear(struct desk *d, const struct pollfd *p, size_t n)
 
 int64_t desk_next(const struct desk *d)
 {
-	int64_t next = -1, now = clock_ms();
+	int64_t next = -1, now;
 
 	if (!d)
 		return -1;
+	now = d->polled;
 	if (d->listener >= 0 && d->closed_until > now)
 		next = d->closed_until;
 	for (size_t i = 0; i < CONNS; i++) {

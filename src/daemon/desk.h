@@ -55,10 +55,11 @@ struct desk *desk_single(int connection, uid_t uid, struct spool *s, const char 
 void desk_close(struct desk *d);
 bool desk_busy(const struct desk *d);
 /* Fills p (DESK_POLLS of them) with what to wait for; how many. */
-size_t desk_polls(const struct desk *d, struct pollfd *p);
+size_t desk_polls(struct desk *d, struct pollfd *p);
 /* Hears what came; p as desk_polls() gave it. Deadlines too: call it at desk_next(). */
 void desk_hear(struct desk *d, const struct pollfd *p, size_t n);
-/* Monotonic milliseconds of the next deadline, or -1. */
+/* Monotonic milliseconds of the next deadline, or -1: as it was when desk_polls() chose what to
+ * wait for. Who was not heard then is due, also when that time has come since. */
 int64_t desk_next(const struct desk *d);
 /* The run that flush began has ended: all that wait for it get these words, status 0; those
  * who are no administrators get the others. */

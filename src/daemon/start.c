@@ -145,7 +145,8 @@ int push_start(struct route *r, const struct sched *s)
 		e = kept_send(r);
 	if (e == 0)
 		e = secret_send(r);
-	if (e == 0)
+	/* One that has left already has said why: that is heard. */
+	if (e == 0 || (r->pid > 0 && (e == -EPIPE || e == -ECONNRESET)))
 		return 0;
 	log_line(LOG_LEVEL_ALERT, "push-start route=%s why=\"%s\"", r->queue.route,
 	         strerror(-e));
