@@ -31,6 +31,24 @@ struct str str_trim(struct str s)
 	return s;
 }
 
+bool str_is_ascii(struct str s)
+{
+	const char *p = s.p;
+	size_t n = s.n;
+
+	for (; n >= sizeof(uint64_t); p += sizeof(uint64_t), n -= sizeof(uint64_t)) {
+		uint64_t v;
+
+		memcpy(&v, p, sizeof(v));
+		if (v & UINT64_C(0x8080808080808080))
+			return false;
+	}
+	for (; n; p++, n--)
+		if ((unsigned char)*p >= 0x80)
+			return false;
+	return true;
+}
+
 bool str_ieq(struct str a, struct str b)
 {
 	if (a.n != b.n)

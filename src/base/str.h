@@ -45,6 +45,7 @@ static inline bool str_eq(struct str a, struct str b)
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 bool str_ieq(struct str a, struct str b); /* ASCII case folded, no locale */
+bool str_is_ascii(struct str s);          /* no octet >= 0x80 */
 static inline bool str_starts(struct str s, struct str prefix)
 {
 	return s.n >= prefix.n && str_eq(str_head(s, prefix.n), prefix);

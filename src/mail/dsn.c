@@ -117,8 +117,8 @@ static void people(struct buf *b, const struct dsn *d)
 	encode = needs_encoding(buf_view(&text)) ||
 	         (text.n && memmem(text.p, text.n, "--=_", 4));
 	part(b, d, "Notification",
-	     text_is_ascii(buf_view(&text)) ? "text/plain; charset=us-ascii"
-	                                    : "text/plain; charset=utf-8");
+	     str_is_ascii(buf_view(&text)) ? "text/plain; charset=us-ascii"
+	                                   : "text/plain; charset=utf-8");
 	if (encode)
 		buf_z(b, "Content-Transfer-Encoding: quoted-printable\n");
 	buf_c(b, '\n');

@@ -4,24 +4,6 @@
 
 /* ---- Is it legal? ---- */
 
-static bool has_eightbit(struct str s)
-{
-	const char *p = s.p;
-	size_t n = s.n;
-
-	for (; n >= sizeof(uint64_t); p += sizeof(uint64_t), n -= sizeof(uint64_t)) {
-		uint64_t v;
-
-		memcpy(&v, p, sizeof(v));
-		if (v & UINT64_C(0x8080808080808080))
-			return true;
-	}
-	for (; n; p++, n--)
-		if ((unsigned char)*p >= 0x80)
-			return true;
-	return false;
-}
-
 static void look_column(struct mend_look *l, size_t n)
 {
 	l->column += n;
@@ -41,7 +23,7 @@ void mend_look_add(struct mend_look *l, struct str s)
 {
 	if (!s.n)
 		return;
-	if (!(l->faults & MEND_8BIT) && has_eightbit(s))
+	if (!(l->faults & MEND_8BIT) && !str_is_ascii(s))
 		l->faults |= MEND_8BIT;
 	if (memchr(s.p, '\0', s.n))
 		l->faults |= MEND_NUL;

@@ -60,7 +60,7 @@ static enum field_kind kind_of(struct str name)
 
 static bool raw_ok(struct str s, enum mend_raw raw)
 {
-	return raw == MEND_RAW_ANY || text_is_ascii(s) ||
+	return raw == MEND_RAW_ANY || str_is_ascii(s) ||
 	       (raw == MEND_RAW_UTF8 && text_is_utf8(s));
 }
 
@@ -118,7 +118,7 @@ static void fold_for(struct buf *b, size_t n)
 
 static bool is_wanted(struct str word, bool all)
 {
-	return all ? !text_is_encoded(word) : !text_is_ascii(word);
+	return all ? !text_is_encoded(word) : !str_is_ascii(word);
 }
 
 static struct str span(const char *from, struct str last)
@@ -191,7 +191,7 @@ static void add_comment(struct buf *b, struct str s)
 {
 	bool closed = s.n > 1 && s.p[s.n - 1] == ')';
 
-	if (text_is_ascii(s)) {
+	if (str_is_ascii(s)) {
 		fold_for(b, s.n);
 		buf_str(b, s);
 		return;
@@ -213,7 +213,7 @@ static bool add_ascii(struct buf *b, struct str s, address_fn *address)
 	if (angle)
 		addr = str_trim(str_head(str_from(addr, 1), addr.n - 2));
 	if (!address || str_chr(addr, ' ') >= 0 || address(&a, addr) < 0 ||
-	    !text_is_ascii(buf_view(&a)))
+	    !str_is_ascii(buf_view(&a)))
 		return false;
 	fold_for(b, a.n + 2);
 	buf_z(b, angle ? "<" : "");
@@ -241,7 +241,7 @@ static bool add_words(struct buf *b, struct str s, address_fn *address)
 {
 	_cleanup_buf_ struct buf plain = BUF_INIT;
 
-	if (text_is_ascii(s)) {
+	if (str_is_ascii(s)) {
 		fold_for(b, s.n);
 		buf_str(b, s);
 		return false;
@@ -292,7 +292,7 @@ static void encode_addresses(struct buf *b, struct str s, address_fn *address)
 			add_comment(b, str_head(s, n));
 		} else if (s.n && s.p[0] == '<') {
 			n = closed_length(s, '>');
-			if (text_is_ascii(str_head(s, n))) {
+			if (str_is_ascii(str_head(s, n))) {
 				fold_for(b, n);
 				buf_str(b, str_head(s, n));
 			} else {
@@ -409,10 +409,10 @@ static bool encode_parameter(struct buf *b, struct str segment)
 	rest = value.n ? buf_view(&value) : STR("");
 	if (star < 0)
 		add_extended(b, name, rest);
-	else if (text_is_ascii(name))
+	else if (str_is_ascii(name))
 		add_piece(b, str_head(name, (size_t)star), str_from(name, (size_t)star),
 		          rest);
-	return star < 0 || text_is_ascii(name);
+	return star < 0 || str_is_ascii(name);
 }
 
 /* Appends the body of Content-Type or its like. False: it cannot be. */
@@ -425,11 +425,11 @@ static bool encode_parameters(struct buf *b, struct str body)
 
 		if (!first)
 			buf_c(b, ';');
-		if (!text_is_ascii(segment)) {
+		if (!str_is_ascii(segment)) {
 			without_comments(&clean, segment, first);
 			segment = buf_view(&clean);
 		}
-		if (text_is_ascii(segment)) {
+		if (str_is_ascii(segment)) {
 			fold_for(b, segment.n);
 			buf_str(b, segment);
 		} else if (first || !encode_parameter(b, segment)) {

@@ -69,14 +69,6 @@ bool text_is_utf8(struct str s)
 	return text_utf8_ok(&u);
 }
 
-bool text_is_ascii(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return false;
-	return true;
-}
-
 void text_clean(struct buf *b, struct str s)
 {
 	while (s.n) {
@@ -239,7 +231,7 @@ bool text_is_encoded(struct str word)
 	struct str charset, text;
 	char encoding;
 
-	return word.n <= ENCODED_WORD_MAX && text_is_ascii(word) &&
+	return word.n <= ENCODED_WORD_MAX && str_is_ascii(word) &&
 	       split(word, &charset, &encoding, &text);
 }
 
@@ -303,7 +295,7 @@ void text_encode_words(struct buf *b, struct str s)
 		if (!first)
 			buf_c(b, ' ');
 		first = false;
-		if (text_is_ascii(word)) {
+		if (str_is_ascii(word)) {
 			buf_str(b, word);
 			encoded = text_is_encoded(word);
 			continue;

@@ -10,7 +10,6 @@
 
 /* Length of the UTF-8 character (RFC 3629 4) that s, not empty, begins with; 0: none. */
 size_t text_utf8_length(struct str s);
-bool text_is_ascii(struct str s);
 bool text_is_utf8(struct str s);
 /* The same of a stream, which may be cut anywhere; zeroed first. */
 struct text_utf8 {

@@ -145,12 +145,12 @@ static int mend_for_host(const struct push *p, struct try *t)
 {
 	struct mend_host host = { .eightbit = client_offers_8bit(p->client),
 		                  .address = idna_address };
-	bool utf8 = !text_is_ascii(t->msg.sender);
+	bool utf8 = !str_is_ascii(t->msg.sender);
 	struct str why;
 	int e;
 
 	for (size_t i = 0; i < t->msg.rcpts; i++)
-		utf8 |= !text_is_ascii(t->msg.rcpt[i].addr);
+		utf8 |= !str_is_ascii(t->msg.rcpt[i].addr);
 	/* A header in UTF-8 is for messages that cannot do without SMTPUTF8: the host could not
 	 * pass others on to hosts that lack it. */
 	host.utf8 = utf8 && client_offers_utf8(p->client);

@@ -84,7 +84,7 @@ int content_measure(struct client *c, struct flight *f)
 
 		if (e < 0)
 			return e;
-		f->eightbit = f->eightbit || flight_eightbit(buf_view(whole));
+		f->eightbit = f->eightbit || !str_is_ascii(buf_view(whole));
 		if (w.end && w.put == whole->n)
 			c->whole_of = f;
 		else

@@ -106,8 +106,6 @@ void flight_disbelieve(struct flight *f);
  * content was for him. */
 void flight_broken(struct flight *f, const struct verdict *why, bool in_doubt);
 
-/* Has it octets >= 0x80? */
-bool flight_eightbit(struct str s);
 /* A verdict of our own for one recipient (only < m->rcpts) or all. Of flight's own files. */
 void flight_refuse(struct flight *f, size_t only, int code, const char *text);
 

@@ -8,24 +8,6 @@ enum {
 	PARAMETER_MAX = 500,
 };
 
-bool flight_eightbit(struct str s)
-{
-	const char *p = s.p;
-	size_t n = s.n;
-
-	for (; n >= sizeof(uint64_t); p += sizeof(uint64_t), n -= sizeof(uint64_t)) {
-		uint64_t v;
-
-		memcpy(&v, p, sizeof(v));
-		if (v & UINT64_C(0x8080808080808080))
-			return true;
-	}
-	for (; n; p++, n--)
-		if ((unsigned char)*p >= 0x80)
-			return true;
-	return false;
-}
-
 /* The last guard against commands within addresses: no control byte, and outside quotes
  * nothing that would end the path. Who calls us has refused these long before. */
 static bool address_ok(struct str a)
@@ -71,7 +53,7 @@ static bool needs_utf8(const struct client *c, struct str a)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
 
-	return flight_eightbit(a) && !put_address(c, &b, a);
+	return !str_is_ascii(a) && !put_address(c, &b, a);
 }
 
 static void preflight_rcpt(struct flight *f, const struct client *c, size_t i)
@@ -85,7 +67,7 @@ static void preflight_rcpt(struct flight *f, const struct client *c, size_t i)
 		              "5.6.7 the address needs SMTPUTF8, which the host does "
 		              "not offer");
 	else
-		f->utf8 = f->utf8 || flight_eightbit(a);
+		f->utf8 = f->utf8 || !str_is_ascii(a);
 }
 
 void flight_preflight(struct flight *f, const struct client *c)
@@ -109,7 +91,7 @@ void flight_preflight(struct flight *f, const struct client *c)
 		         (unsigned long long)f->size, (unsigned long long)x->size_max);
 		flight_refuse(f, SIZE_MAX, 552, text);
 	}
-	f->utf8 = flight_eightbit(m->sender);
+	f->utf8 = !str_is_ascii(m->sender);
 	for (size_t i = 0; i < m->rcpts; i++)
 		if (f->state[i] != RCPT_DECIDED)
 			preflight_rcpt(f, c, i);

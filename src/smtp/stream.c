@@ -211,7 +211,7 @@ static bool ask_canary(struct stream *s, const struct flight *f)
 	struct client *c = s->c;
 	struct client_msg *m;
 
-	if (!canary_due(c) || flight_eightbit(f->m->sender))
+	if (!canary_due(c) || !str_is_ascii(f->m->sender))
 		return false;
 	if (c->rtt_ms < STREAM_RTT_MS && c->clean < STREAM_CLEAN)
 		return false;
