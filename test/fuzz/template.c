@@ -34,13 +34,13 @@ static void use(const struct template *t, struct str subject)
 		template_words(&b, t->block[i].words, &v);
 		check_text(buf_view(&b));
 		text_quoted_printable(&qp, buf_view(&b));
-		if (!memmem(b.p, b.n, "<a@b>", 5) || !text_is_ascii(buf_view(&qp)))
+		if (!memmem(b.p, b.n, "<a@b>", 5) || !str_is_ascii(buf_view(&qp)))
 			abort();
 		v.subject = buf_view(&clean);
 		template_subject(&line, t->block[i].subject, &v);
 		check_text(buf_view(&line));
 		text_encode_words(&coded, buf_view(&line));
-		if (!text_is_ascii(buf_view(&coded)))
+		if (!str_is_ascii(buf_view(&coded)))
 			abort();
 	}
 }

@@ -43,6 +43,22 @@ static int load(const char *text, struct conf *c, struct buf *err)
 	return conf_load(path.p, c, err);
 }
 
+/* Must be refused, with want in what stands behind the file's name; right behind it when
+ * want begins with ':'. */
+static inline void refused_row(const char *name, const char *in, const char *want)
+{
+	_cleanup_buf_ struct buf err = BUF_INIT;
+	struct conf c;
+	const char *text, *at;
+
+	if (load(in, &c, &err) != -EINVAL)
+		fail_msg("%s: not refused", name);
+	text = err.p + strlen(dir) + strlen("/conf");
+	at = strstr(text, want);
+	if (!at || (want[0] == ':' && at != text))
+		fail_msg("%s: wanted \"%s\", got:\n%s", name, want, err.p);
+}
+
 static int setup(void **state)
 {
 	(void)state;

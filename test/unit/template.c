@@ -239,7 +239,7 @@ static void there_and_back(void **state)
 	rest = buf_view(&e);
 	while (rest.n && str_cut(&rest, ' ', &word))
 		assert_in_range(word.n, 1, 75);
-	assert_true(text_is_ascii(buf_view(&e)));
+	assert_true(str_is_ascii(buf_view(&e)));
 	text_decode_words(&d, buf_view(&e));
 	assert_true(str_eq(buf_view(&d), buf_view(&text)));
 }
