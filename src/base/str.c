@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+enum { FMT_USUAL = 100 }; /* octets that what is formatted seldom exceeds */
+
 char buf_nothing[1];
 
 void die_oom(void)
@@ -147,16 +149,20 @@ char *buf_room(struct buf *b, size_t n)
 
 void buf_vfmt(struct buf *b, const char *fmt, va_list ap)
 {
+	char *p = buf_room(b, FMT_USUAL);
+	size_t room = b->cap - b->n;
 	va_list again;
 	int n;
 
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, again);
+	n = vsnprintf(p, room, fmt, ap);
+	if (n >= 0 && (size_t)n >= room)
+		vsnprintf(buf_room(b, (size_t)n), (size_t)n + 1, fmt, again);
 	va_end(again);
-	if (n < 0)
-		return;
-	vsnprintf(buf_room(b, (size_t)n), (size_t)n + 1, fmt, ap);
-	b->n += (size_t)n;
+	if (n >= 0)
+		b->n += (size_t)n;
+	else
+		*p = '\0';
 }
 
 void buf_fmt(struct buf *b, const char *fmt, ...)
@@ -178,21 +184,31 @@ void buf_drop(struct buf *b, size_t n)
 	buf_cut(b, b->n - n);
 }
 
+static size_t plain_length(struct str s, char except)
+{
+	size_t n = 0;
+
+	while (n < s.n && s.p[n] >= 0x20 && s.p[n] < 0x7f && s.p[n] != except)
+		n++;
+	return n;
+}
+
 static void escape(struct buf *b, struct str s, size_t max, char also)
 {
 	static const char hex[] = "0123456789abcdef";
 
 	s = str_head(s, max);
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
+	while (s.n) {
+		struct str plain = str_head(s, plain_length(s, also));
+		unsigned char c;
 
-		if (c >= 0x20 && c < 0x7f && c != also) {
-			buf_c(b, (char)c);
-		} else {
-			char x[4] = { '\\', 'x', hex[c >> 4], hex[c & 15] };
-
-			buf_add(b, x, sizeof(x));
-		}
+		buf_str(b, plain);
+		s = str_from(s, plain.n);
+		if (s.n == 0)
+			return;
+		c = (unsigned char)s.p[0];
+		buf_add(b, (char[]){ '\\', 'x', hex[c >> 4], hex[c & 15] }, 4);
+		s = str_from(s, 1);
 	}
 }
 

@@ -175,7 +175,8 @@ struct replay {
 	struct spool *s;
 	struct queue q;
 	int64_t now;
-	struct jobs jobs; /* those with an "s" and no end yet */
+	const struct jobs *in_hand; /* NULL: of any message */
+	struct jobs jobs;           /* those with an "s" and no end yet */
 	bool no_room;
 };
 
@@ -229,6 +230,8 @@ static void replay_line(void *arg, struct str line)
 
 	if (!job_parse(line, &rec) || rec.id.c[0] == '\0')
 		return;
+	if (r->in_hand && !jobs_find(r->in_hand, &rec.id))
+		return;
 	j = replay_job(r, &rec);
 	if (!j || !job_take(j, &rec, &no_fd))
 		return;
@@ -270,11 +273,15 @@ static int replay_open(struct replay *r, struct spool *s, const struct id *run)
 	return e < 0 ? e : queue_open(&r->q, s, route, QUEUE_READS_DUE);
 }
 
-bool journal_apply(struct spool *s, const struct id *run, int64_t now)
+bool journal_apply(struct spool *s, const struct id *run, const struct jobs *in_hand,
+                   int64_t now)
 {
-	struct replay r = { .s = s, .now = now };
-	int e = replay_open(&r, s, run);
+	struct replay r = { .s = s, .in_hand = in_hand, .now = now };
+	int e;
 
+	if (in_hand && in_hand->n == 0)
+		return true;
+	e = replay_open(&r, s, run);
 	if (e == -ENODATA)
 		return true; /* its first line was cut: push never had it */
 	if (e == 0)
@@ -300,7 +307,7 @@ bool journals_replay(struct spool *s, int64_t now,
 	struct id id;
 
 	while (journal_find(s, busy, arg, &id)) {
-		if (!journal_apply(s, &id, now))
+		if (!journal_apply(s, &id, NULL, now))
 			return false;
 		journal_remove(s, &id);
 	}

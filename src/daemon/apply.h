@@ -22,9 +22,12 @@ bool job_apply(struct job *j, struct queue *q, struct spool *s,
 /* Do the new lines of its note say that this try ended in doubt? (note.h) */
 bool job_in_doubt(const struct job *j);
 /* Applies what a journal holds that was not applied; logs possible duplicates. Messages
- * already settled are passed over. False: there was no room for a note; the journal must
- * be kept, and be applied before anything is sent, or recipients get it twice. */
-bool journal_apply(struct spool *s, const struct id *run, int64_t now);
+ * already settled are passed over. in_hand: what push had not settled by the end of its run,
+ * and all others are passed over unseen; NULL: nobody knows. False: there was no room for a
+ * note; the journal must be kept, and be applied before anything is sent, or recipients get it
+ * twice. */
+bool journal_apply(struct spool *s, const struct id *run, const struct jobs *in_hand,
+                   int64_t now);
 /* Applies and removes the journals that an earlier mailchuted or push left; not those of
  * pushes at work, for which busy() is true (NULL: there are none). False: as with
  * journal_apply(). */

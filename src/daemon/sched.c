@@ -361,7 +361,7 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 		r->crashes = 0;
 	}
 	queue_changed(&r->queue); /* the journal may say more than we have heard */
-	if (journal_apply(s->spool, &r->journal, now))
+	if (journal_apply(s->spool, &r->journal, &r->jobs, now))
 		journal_remove(s->spool, &r->journal);
 	jobs_given_up(r, s);
 	queue_sync(&r->queue);

@@ -79,9 +79,21 @@ bool window_open(struct window **w, int at, const char *name)
 	return true;
 }
 
-static int by_age(const void *a, const void *b)
+/* By age. Shell's way: in place, and without qsort()'s calls for each comparison and move. */
+static void sort_names(struct id *v, size_t n)
 {
-	return id_cmp(a, b);
+	static const size_t gaps[] = { 57, 23, 10, 4, 1 };
+
+	for (size_t g = 0; g < ARRAY_LEN(gaps); g++)
+		for (size_t i = gaps[g]; i < n; i++) {
+			const struct id id = v[i];
+			size_t k = i;
+
+			for (; k >= gaps[g] && id_cmp(&v[k - gaps[g]], &id) > 0;
+			     k -= gaps[g])
+				v[k] = v[k - gaps[g]];
+			v[k] = id;
+		}
 }
 
 bool window_next(struct window *w, struct id *ret)
@@ -93,9 +105,10 @@ bool window_next(struct window *w, struct id *ret)
 	if (w->at == w->n) {
 		w->n = w->at = 0;
 		while (w->n < DIR_WINDOW && (e = readdir(w->d)))
-			if (id_ok(e->d_name))
-				id_from(str_z(e->d_name), &w->names[w->n++]);
-		qsort(w->names, w->n, sizeof(w->names[0]), by_age);
+			w->n += id_from(
+			    (struct str){ e->d_name, strnlen(e->d_name, ID_LEN + 1) },
+			    &w->names[w->n]);
+		sort_names(w->names, w->n);
 	}
 	if (w->at == w->n)
 		return false;

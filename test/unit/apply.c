@@ -449,7 +449,7 @@ static void replay(void **state)
 		put(in("run", &run, ""), buf_view(&text), 0600);
 		/* Twice: a crash may come before the journal is removed. */
 		for (int again = 0; again < 2; again++) {
-			journal_apply(&b->s, &run, NOW);
+			journal_apply(&b->s, &run, NULL, NOW);
 			if (strcmp(where(&p.id), rows[i].where) != 0)
 				fail_msg("%s (%d): at %s, want %s", rows[i].name, again,
 				         where(&p.id), rows[i].where);
@@ -488,7 +488,7 @@ static void replay_noted(void **state)
 	        "mailchute-run 1 r\np %s 00000007 e 1\nend %s 00000007 later 64000\n",
 	        p.id.c, p.id.c);
 	put(in("run", &run, ""), buf_view(&text), 0600);
-	journal_apply(&b->s, &run, NOW);
+	journal_apply(&b->s, &run, NULL, NOW);
 	assert_string_equal(where(&p.id), "000003e8");
 	assert_string_equal(content(in("note", &p.id, "")),
 	                    PLAN "b 1\nr 1 F 1 550 no\ne 1\n");
@@ -551,15 +551,50 @@ static void replay_damaged(void **state)
 		const char *log;
 
 		put(in("run", &run, ""), str_z(rows[i].journal), 0600);
-		journal_apply(&b->s, &run, NOW);
+		journal_apply(&b->s, &run, NULL, NOW);
 		log = logged();
 		if (rows[i].log[0] ? !strstr(log, rows[i].log) : log[0] != '\0')
 			fail_msg("%s: log %s", rows[i].name, log);
 	}
 	run = nth(2);
-	journal_apply(&b->s, &run, NOW);
+	journal_apply(&b->s, &run, NULL, NOW);
 	assert_non_null(strstr(logged(), "journal-error"));
 	assert_true(fcntl(0, F_GETFD) >= 0); /* nothing of others was closed */
+}
+
+/* What was settled while push ran is not looked at again; what was not, is. */
+static void replay_in_hand(void **state)
+{
+	struct bed *b = *state;
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	struct place p[3] = { { nth(1), 0 }, { nth(2), 0 }, { nth(3), 0 } };
+	struct id run = nth(5000);
+	struct jobs in_hand = { .v = NULL };
+
+	assert_int_equal(mkdir("queue/r", 0700), 0);
+	buf_z(&text, "mailchute-run 1 r\n");
+	for (size_t i = 0; i < ARRAY_LEN(p); i++) {
+		message(&p[i]);
+		buf_fmt(&text, "s %s 00000000 \n", p[i].id.c);
+		if (i < 2)
+			buf_fmt(&text, "ok %s 00000000 250 \n", p[i].id.c);
+	}
+	put(in("run", &run, ""), buf_view(&text), 0600);
+	assert_true(journal_apply(&b->s, &run, &in_hand, NOW));
+	assert_string_equal(logged(), "");
+	assert_int_equal(count("queue/new"), 3);
+	jobs_add(&in_hand, &p[1]);
+	assert_true(journal_apply(&b->s, &run, &in_hand, NOW));
+	assert_non_null(strstr(logged(), "recovered id="));
+	assert_null(strstr(logged(), p[2].id.c));
+	assert_true(there(in("queue/new", &p[0].id, "")));
+	assert_false(there(in("queue/new", &p[1].id, "")));
+	jobs_drop(&in_hand, jobs_find(&in_hand, &p[1].id));
+	jobs_add(&in_hand, &p[2]);
+	assert_true(journal_apply(&b->s, &run, &in_hand, NOW));
+	assert_non_null(strstr(logged(), "possible-duplicate"));
+	assert_true(there(in("queue/new", &p[2].id, "")));
+	jobs_free(&in_hand);
 }
 
 /* As many jobs as can be in hand, and a long run before them. */
@@ -582,7 +617,7 @@ static void replay_many(void **state)
 			buf_fmt(&text, "ok %s 00000000 250 \n", p.id.c);
 	}
 	put(in("run", &run, ""), buf_view(&text), 0600);
-	journal_apply(&b->s, &run, NOW);
+	journal_apply(&b->s, &run, NULL, NOW);
 	assert_int_equal(count("queue/new"), ROUTE_JOBS_MAX);
 	log = logged();
 	while ((log = strstr(log, "possible-duplicate"))) {
@@ -599,7 +634,8 @@ int main(void)
 		T(apply),        T(dsn),    T(dsn_hostile),
 		T(apply),        T(dsn),    T(no_file),
 		T(spool_fails),  T(replay), T(replay_damaged),
-		T(replay_noted), T(golden), T(replay_many),
+		T(replay_noted), T(golden), T(replay_in_hand),
+		T(replay_many),
 	};
 
 	return cmocka_run_group_tests_name("apply", tests, NULL, NULL);
