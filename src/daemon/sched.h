@@ -55,7 +55,7 @@ struct route {
 	int64_t patience;   /* ms that it may say nothing, but for large messages */
 	int64_t silent;     /* the same clock: when that was found to be over; 0: not */
 	bool hung;          /* it was ended for that */
-	unsigned settled, window, grown;
+	unsigned settled, window;
 	unsigned long removed; /* messages that were done with, ever */
 	/* trouble; times are seconds of the real clock */
 	int64_t down_since, next_try, last_try;

@@ -13,7 +13,7 @@
 enum {
 	WINDOW_FIRST = 4, /* after a connection that was lost with many in flight */
 	WINDOW_TRUSTED =
-	    32, /* when the canary has come back well; growth never stops below */
+	    128, /* when the canary has come back well; growth never stops below */
 	WINDOW_OCTETS =
 	    1 << 20, /* of messages in flight: about what a dead link can double */
 	/* Replies outstanding: 256 KiB at 120 octets each. A client that only writes would
