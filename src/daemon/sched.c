@@ -361,10 +361,11 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 		r->crashes = 0;
 	}
 	queue_changed(&r->queue); /* the journal may say more than we have heard */
-	if (journal_apply(s->spool, &r->journal, &r->jobs, now))
+	/* What it says was done is done for good before it goes. */
+	if (journal_apply(s->spool, &r->journal, &r->jobs, now) &&
+	    queue_sync(&r->queue) == 0)
 		journal_remove(s->spool, &r->journal);
 	jobs_given_up(r, s);
-	queue_sync(&r->queue);
 	if (r->state == ROUTE_AT_WORK) {
 		r->state = ROUTE_READY;
 		if (status != 0)
