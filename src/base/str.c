@@ -51,12 +51,33 @@ bool str_is_ascii(struct str s)
 	return true;
 }
 
-bool str_ieq(struct str a, struct str b)
+/* The same for eight octets at once: what is below '!' borrows, what is above '~' carries,
+ * into the octet's highest bit. Others do neither, so that no octet spoils the next. */
+static bool eight_visible(const char *p)
 {
-	if (a.n != b.n)
-		return false;
-	if (str_eq(a, b))
-		return true; /* names of fields and the like mostly are */
+	const uint64_t each = UINT64_C(0x0101010101010101);
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return (((v - each * '!') | (v + each) | v) & (each * 0x80)) == 0;
+}
+
+bool str_is_visible(struct str s)
+{
+	size_t i = 0;
+
+	for (; s.n - i >= sizeof(uint64_t); i += sizeof(uint64_t))
+		if (!eight_visible(s.p + i))
+			return false;
+	if (i < s.n && i > 0)
+		return eight_visible(s.p + s.n - sizeof(uint64_t));
+	while (i < s.n && s.p[i] > ' ' && s.p[i] < 0x7f)
+		i++;
+	return i == s.n;
+}
+
+bool str_same_folded(struct str a, struct str b)
+{
 	for (size_t i = 0; i < a.n; i++)
 		if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
 			return false;
@@ -71,13 +92,6 @@ bool str_istarts(struct str s, struct str prefix)
 bool str_iends(struct str s, struct str suffix)
 {
 	return s.n >= suffix.n && str_ieq(str_from(s, s.n - suffix.n), suffix);
-}
-
-ptrdiff_t str_rchr(struct str s, char c)
-{
-	const char *hit = s.n ? memrchr(s.p, c, s.n) : NULL;
-
-	return hit ? hit - s.p : -1;
 }
 
 bool str_cut(struct str *s, char c, struct str *ret_part)

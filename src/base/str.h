@@ -44,8 +44,13 @@ static inline bool str_eq(struct str a, struct str b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
-bool str_ieq(struct str a, struct str b); /* ASCII case folded, no locale */
-bool str_is_ascii(struct str s);          /* no octet >= 0x80 */
+bool str_same_folded(struct str a, struct str b);      /* inside of str_ieq() */
+static inline bool str_ieq(struct str a, struct str b) /* ASCII case folded, no locale */
+{
+	return a.n == b.n && (str_eq(a, b) || str_same_folded(a, b));
+}
+bool str_is_ascii(struct str s);   /* no octet >= 0x80 */
+bool str_is_visible(struct str s); /* only '!' to '~' */
 static inline bool str_starts(struct str s, struct str prefix)
 {
 	return s.n >= prefix.n && str_eq(str_head(s, prefix.n), prefix);
@@ -59,7 +64,12 @@ static inline ptrdiff_t str_chr(struct str s, char c)
 
 	return hit ? hit - s.p : -1;
 }
-ptrdiff_t str_rchr(struct str s, char c);
+static inline ptrdiff_t str_rchr(struct str s, char c) /* the last one */
+{
+	const char *hit = s.n ? memrchr(s.p, c, s.n) : NULL;
+
+	return hit ? hit - s.p : -1;
+}
 /* Takes the part of *s before the first c (or all of it) and moves *s behind that c.
  * Returns false when *s was used up before (p == NULL). */
 bool str_cut(struct str *s, char c, struct str *ret_part);

@@ -191,27 +191,118 @@ static bool spec_done(const struct spec *s)
 	return s->state != SPEC_START && s->state != SPEC_AT && s->state != SPEC_BAD;
 }
 
-/* Length of the "local@domain" that s begins with, of nothing but atoms and single dots, up
- * to a blank, a mark or the end: what nearly all are, found without the grammar, and the
- * same as that would find. 0: it is for the grammar to say. */
-static size_t simple_spec(struct str s, struct str *ret_local, struct str *ret_domain)
+/* ---- What nearly all mailboxes are, found without the grammar and as that would find it.
+ * Whatever is not recognized here is for the grammar to say. ---- */
+
+/* Length of the "local@domain" or "local" that s begins with, of nothing but atoms and dots,
+ * in a domain single ones, up to a blank, a mark or the end. 0: there is none. */
+static size_t simple_spec(struct str s, struct addr *ret)
 {
-	size_t at = addr_plain_length(s), end;
-	struct str domain = str_from(s, at + 1);
+	size_t at = addr_plain_length(s), end = at;
 
 	/* = may begin an encoded word, which may hold marks. */
-	if (at == 0 || at == s.n || s.p[at] != '@' || memchr(s.p, '=', at))
+	if (at == 0 || memchr(s.p, '=', at))
 		return 0;
-	for (end = 0; end < domain.n && addr_is_host(domain.p[end]); end++)
-		if (domain.p[end] == '.' && (end == 0 || domain.p[end - 1] == '.'))
+	if (at < s.n && s.p[at] == '@') {
+		for (end = at + 1; end < s.n && addr_is_host(s.p[end]); end++)
+			if (s.p[end] == '.' && (end == at + 1 || s.p[end - 1] == '.'))
+				return 0;
+		if (end == at + 1)
 			return 0;
-	if (end == 0 || (end < domain.n && !addr_is_mark(domain.p[end]) &&
-	                 !addr_is_blank(domain.p[end])))
+		ret->domain = (struct str){ s.p + at + 1, end - at - 1 };
+	}
+	if (end < s.n && !addr_is_mark(s.p[end]) && !addr_is_blank(s.p[end]))
 		return 0;
-	*ret_local = str_head(s, at);
-	*ret_domain = str_head(domain, end);
-	return at + 1 + end;
+	ret->local = str_head(s, at);
+	ret->spec = str_head(s, end);
+	return end;
 }
+
+static void skip_blanks(struct str *s)
+{
+	while (s->n && addr_is_blank(s->p[0])) {
+		s->p++;
+		s->n--;
+	}
+}
+
+/* Takes what may stand behind a mailbox, of which ret->whole has the beginning: comments, and
+ * the separator. False: something else is there. */
+static bool simple_end(struct str *rest, struct addr *ret)
+{
+	size_t n;
+
+	for (;;) {
+		skip_blanks(rest);
+		if (rest->n == 0)
+			return true;
+		if (rest->p[0] != '(')
+			break;
+		n = comment_length(*rest);
+		if (n == 0)
+			return false;
+		ret->comment = (struct str){ rest->p + 1, n - 2 };
+		ret->whole.n = (size_t)(rest->p - ret->whole.p) + n;
+		*rest = str_from(*rest, n);
+	}
+	if (rest->p[0] != ',' && rest->p[0] != ';')
+		return false;
+	*rest = str_from(*rest, 1);
+	return true;
+}
+
+/* Length of the words, or of the quoted string, that s begins with and a blank and "<" come
+ * behind; *ret_angle: where that "<" is. 0: there are none. */
+static size_t simple_phrase(struct str s, size_t *ret_angle)
+{
+	size_t end = s.n && s.p[0] == '"' ? addr_quoted_length(s) : 0, i = end;
+
+	for (; i < s.n && (addr_is_blank(s.p[i]) || (addr_class(s.p[i]) <= CLASS_SIGN));
+	     i++)
+		if (!addr_is_blank(s.p[i]))
+			end = i + 1;
+	*ret_angle = i;
+	return i < s.n && s.p[i] == '<' && i > end ? end : 0;
+}
+
+/* Takes a member with its separator: "spec", "words <spec>" or "<spec>", each with comments
+ * behind it. False: it is none of these. */
+static bool simple_take(struct str *rest, struct addr *ret)
+{
+	struct str s = *rest, after;
+	size_t n, angle = 0;
+
+	*ret = (struct addr){ .angled = false };
+	skip_blanks(&s);
+	ret->whole = s;
+	n = simple_spec(s, ret);
+	after = str_from(s, n);
+	ret->whole.n = n;
+	if (n && simple_end(&after, ret)) {
+		*rest = after;
+		return true;
+	}
+	*ret = (struct addr){ .angled = true, .whole = s };
+	n = simple_phrase(s, &angle);
+	if (n)
+		ret->phrase = str_head(s, n);
+	else if (s.n == 0 || s.p[0] != '<')
+		return false;
+	else
+		angle = 0;
+	after = str_from(s, angle + 1);
+	n = simple_spec(after, ret);
+	if (n == 0 || n == after.n || after.p[n] != '>')
+		return false;
+	ret->whole.n = angle + 1 + n + 1;
+	after = str_from(after, n + 1);
+	if (!simple_end(&after, ret))
+		return false;
+	*rest = after;
+	return true;
+}
+
+/* ---- The grammar ---- */
 
 /* Skips the source route that begins with the token at hand (RFC 5322 4.4: obs-route) and
  * its colon. */
@@ -237,17 +328,7 @@ static enum angle angle_take(struct cursor *c, struct addr *ret)
 {
 	struct spec spec = { .state = SPEC_START };
 	struct str span = STR_NONE;
-	size_t n = simple_spec(c->rest, &spec.local, &spec.domain);
 
-	if (n && n < c->rest.n && c->rest.p[n] == '>') {
-		ret->spec = str_head(c->rest, n);
-		ret->local = spec.local;
-		ret->domain = spec.domain;
-		c->rest = str_from(c->rest, n);
-		token_next(c);
-		return ANGLE_OK;
-	}
-	spec = (struct spec){ .state = SPEC_START };
 	ret->spec = str_head(c->rest, 0);
 	token_next(c);
 	while (c->kind == TOKEN_COMMENT || token_is(c, ',')) {
@@ -305,30 +386,6 @@ static enum member member_end(const struct spec *bare, struct addr *a)
 	return MEMBER_ADDR;
 }
 
-/* Takes a member that is nothing but a simple bare addr-spec, with its separator. False: it
- * is not, and nothing happened. */
-static bool simple_take(struct cursor *c, struct addr *a)
-{
-	struct cursor ahead = *c;
-	struct str local, domain;
-	size_t n;
-
-	while (ahead.rest.n && addr_is_blank(ahead.rest.p[0]))
-		ahead.rest = str_from(ahead.rest, 1);
-	n = simple_spec(ahead.rest, &local, &domain);
-	if (n == 0)
-		return false;
-	a->whole = a->spec = str_head(ahead.rest, n);
-	a->local = local;
-	a->domain = domain;
-	ahead.rest = str_from(ahead.rest, n);
-	token_next(&ahead);
-	if (!token_ends_member(&ahead))
-		return false;
-	*c = ahead;
-	return true;
-}
-
 /* Takes one member of a list up to and with its separator. On MEMBER_BAD the cursor
  * stands on the token that was wrong. Words in front of "<" are the phrase; until it is
  * seen they are tried as a bare addr-spec too. */
@@ -336,9 +393,6 @@ static enum member member_take(struct cursor *c, struct addr *a)
 {
 	struct spec bare = { .state = SPEC_START };
 
-	*a = (struct addr){ .angled = false };
-	if (simple_take(c, a))
-		return MEMBER_ADDR;
 	*a = (struct addr){ .angled = false };
 	for (;;) {
 		token_next(c);
@@ -386,8 +440,13 @@ bool addr_list_next(struct addr_list *l, struct addr *ret)
 	while (l->rest.n) {
 		struct cursor c = { .rest = l->rest };
 		struct addr a;
-		enum member m = member_take(&c, &a);
+		enum member m;
 
+		if (simple_take(&l->rest, &a)) {
+			*ret = a;
+			return true;
+		}
+		m = member_take(&c, &a);
 		if (m == MEMBER_BAD) {
 			l->bad = true;
 			while (!token_ends_member(&c))
@@ -419,12 +478,28 @@ static void token_plain(struct buf *b, const struct cursor *c)
 	}
 }
 
+/* Are these words what they stand for: atoms and dots, with single SPs between when those
+ * are kept? */
+static bool words_stand(struct str words, bool keep_blanks)
+{
+	size_t n = addr_plain_length(words);
+
+	while (keep_blanks && n > 0 && n + 1 < words.n && words.p[n] == ' ') {
+		size_t more = addr_plain_length(str_from(words, n + 1));
+
+		if (more == 0)
+			return false;
+		n += 1 + more;
+	}
+	return n == words.n;
+}
+
 void addr_words(struct buf *b, struct str words, bool keep_blanks)
 {
 	struct cursor c = { .rest = words };
 	const char *end = NULL;
 
-	if (addr_plain_length(words) == words.n) {
+	if (words_stand(words, keep_blanks)) {
 		buf_str(b, words);
 		return;
 	}

@@ -60,6 +60,12 @@ void addr_plain(struct buf *b, const struct addr *a);
  * between its [ and ], also :). A bare local part ("root") is fine. The one place where
  * these bytes are judged: used for arguments, headers, queue files and the listener alike. */
 bool addr_envelope_ok(struct str a);
+/* The same for what stands behind the @: with it, an accepted bare address is accepted too, as
+ * long as both are not too long. */
+bool addr_domain_ok(struct str d);
+/* Is it a dot-atom, or two of them with an @ between, the second a domain? What nearly all
+ * addresses are: then it is its own plain form, and addr_envelope_ok() accepts it. */
+bool addr_is_simple(struct str a);
 /* Is it a dot-atom (RFC 5322 3.2.3; RFC 6532)? Such a local part needs no quotes. */
 bool addr_is_dot_atom(struct str s);
 /* Appends a local part whose plain characters are raw, quoted just where it must be. */
@@ -68,6 +74,8 @@ void addr_local(struct buf *b, struct str raw);
  * quoted pairs are undone, comments left out, folding and blanks between words are
  * dropped, or become one SP with keep_blanks. */
 void addr_words(struct buf *b, struct str words, bool keep_blanks);
+/* Has an address that addr_envelope_ok() accepts a domain? */
+bool addr_has_domain(struct str a);
 /* Splits an address that addr_envelope_ok() accepts at its last @ outside quotes; a bare
  * local part gives an empty domain. */
 void addr_split(struct str a, struct str *ret_local, struct str *ret_domain);

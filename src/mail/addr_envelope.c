@@ -92,7 +92,7 @@ static size_t local_length(struct str a)
 	return n;
 }
 
-static bool domain_ok(struct str d)
+bool addr_domain_ok(struct str d)
 {
 	bool literal = d.n > 2 && d.p[0] == '[' && d.p[d.n - 1] == ']';
 
@@ -108,16 +108,36 @@ static bool domain_ok(struct str d)
 	return d.n > 0;
 }
 
+bool addr_is_simple(struct str a)
+{
+	bool in_domain = false;
+	size_t i = 0, start = 0; /* of the word at hand */
+
+	if (a.n == 0 || a.n > ADDR_LENGTH_MAX)
+		return false;
+	for (;; start = ++i) {
+		while (i < a.n && addr_class(a.p[i]) == CLASS_HOST)
+			i++;
+		while (!in_domain && i < a.n && addr_is_atext(a.p[i]))
+			i++;
+		if (i == start || i == a.n)
+			return i > start;
+		if (a.p[i] == '@' && !in_domain)
+			in_domain = true;
+		else if (a.p[i] != '.')
+			return false;
+	}
+}
+
 bool addr_envelope_ok(struct str a)
 {
 	size_t local;
 	bool quoted = false;
 
+	if (addr_is_simple(a))
+		return true;
 	if (a.n == 0 || a.n > ADDR_LENGTH_MAX)
 		return false;
-	local = addr_plain_length(a);
-	if (local > 0 && (local == a.n || a.p[local] == '@'))
-		return local == a.n || domain_ok(str_from(a, local + 1));
 	for (size_t i = 0; i < a.n; i++)
 		if ((unsigned char)a.p[i] < 0x20 || a.p[i] == 0x7f)
 			return false;
@@ -132,15 +152,31 @@ bool addr_envelope_ok(struct str a)
 		else if (!quoted && strchr(" <>[],:;()\\@", a.p[i]))
 			return false;
 	}
-	return local == a.n || domain_ok(str_from(a, local + 1));
+	return local == a.n || addr_domain_ok(str_from(a, local + 1));
+}
+
+/* Index of the @ in front of the domain, or -1. */
+static ptrdiff_t domain_mark(struct str a)
+{
+	size_t n;
+
+	if (str_chr(a, '"') < 0)
+		return str_rchr(a, '@');
+	n = local_length(a);
+	return n < a.n ? (ptrdiff_t)n : -1;
+}
+
+bool addr_has_domain(struct str a)
+{
+	return domain_mark(a) >= 0;
 }
 
 void addr_split(struct str a, struct str *ret_local, struct str *ret_domain)
 {
-	size_t n = local_length(a);
+	ptrdiff_t at = domain_mark(a);
 
-	*ret_local = str_head(a, n);
-	*ret_domain = n < a.n ? str_from(a, n + 1) : str_from(a, a.n);
+	*ret_local = str_head(a, (size_t)at); /* -1: all of it */
+	*ret_domain = str_from(a, at < 0 ? a.n : (size_t)at + 1);
 }
 
 bool addr_glob(struct str pattern, struct str a)

@@ -1,5 +1,6 @@
 #include "mail/compose.h"
 #include "base/clock.h"
+#include "mail/field_kind.h"
 #include "mail/fold.h"
 #include "mail/head.h"
 #include "mail/phrase.h"
@@ -10,91 +11,17 @@ enum {
 	ADDED = 400,  /* octets that are mostly enough for what is added */
 };
 
-/* Fields that are looked at. */
-enum kind_id {
-	KIND_OTHER,
-	KIND_RETURN_PATH,
-	KIND_DATE,
-	KIND_MESSAGE_ID,
-	KIND_FROM,
-	KIND_SENDER,
-	KIND_REPLY_TO,
-	KIND_TO,
-	KIND_CC,
-	KIND_BCC,
-	KIND_SUBJECT,
-	KIND_IN_REPLY_TO,
-	KIND_REFERENCES,
-	KIND_MIME_VERSION,
-	KIND_CONTENT_TYPE,
-	KIND_CONTENT_ENCODING,
-	KIND_RESENT_FROM,
-	KIND_RESENT_SENDER,
-	KIND_RESENT_REPLY_TO,
-	KIND_RESENT_TO,
-	KIND_RESENT_CC,
-	KIND_RESENT_BCC,
-	KIND_AUTO_SUBMITTED,
-	KIND_CRON_ENV,
-	KINDS
-};
-
-struct field_kind {
-	struct str name;
-	unsigned where; /* MASQ_ bits of the rules that may rewrite it; 0: no addresses */
-	bool drop;
-	bool once;    /* a second one is against RFC 5322 3.6 (RFC 2045 for MIME's) */
-	bool join;    /* and is made a part of the first */
-	bool text;    /* says nothing when empty, and is then against the grammar: goes */
-	bool mailbox; /* must name somebody: it goes when it does not */
-};
-
-#define NAME(lit) .name = { "" lit, sizeof(lit) - 1 }
-
-static const struct field_kind kinds[KINDS] = {
-	[KIND_RETURN_PATH] = { NAME("Return-Path"), .drop = true },
-	[KIND_DATE] = { NAME("Date"), .once = true, .text = true },
-	[KIND_MESSAGE_ID] = { NAME("Message-ID"), .once = true, .text = true },
-	[KIND_FROM] = { NAME("From"), .where = MASQ_FROM, .once = true, .mailbox = true },
-	[KIND_SENDER] = { NAME("Sender"), .where = MASQ_SENDER, .once = true,
-	                  .mailbox = true },
-	[KIND_REPLY_TO] = { NAME("Reply-To"), .where = MASQ_REPLY_TO, .once = true,
-	                    .text = true },
-	[KIND_TO] = { NAME("To"), .where = MASQ_TO, .once = true, .join = true,
-	              .text = true },
-	[KIND_CC] = { NAME("Cc"), .where = MASQ_CC, .once = true, .join = true,
-	              .text = true },
-	[KIND_BCC] = { NAME("Bcc"), .drop = true },
-	[KIND_SUBJECT] = { NAME("Subject"), .once = true },
-	[KIND_IN_REPLY_TO] = { NAME("In-Reply-To"), .once = true, .text = true },
-	[KIND_REFERENCES] = { NAME("References"), .once = true, .text = true },
-	[KIND_MIME_VERSION] = { NAME("MIME-Version"), .once = true },
-	[KIND_CONTENT_TYPE] = { NAME("Content-Type"), .once = true },
-	[KIND_CONTENT_ENCODING] = { NAME("Content-Transfer-Encoding"), .once = true },
-	[KIND_RESENT_FROM] = { NAME("Resent-From"), .where = MASQ_FROM | MASQ_RESENT_FROM,
-	                       .text = true },
-	[KIND_RESENT_SENDER] = { NAME("Resent-Sender"),
-	                         .where = MASQ_SENDER | MASQ_RESENT_SENDER,
-	                         .text = true },
-	[KIND_RESENT_REPLY_TO] = { NAME("Resent-Reply-To"),
-	                           .where = MASQ_REPLY_TO | MASQ_RESENT_REPLY_TO,
-	                           .text = true },
-	[KIND_RESENT_TO] = { NAME("Resent-To"), .where = MASQ_TO | MASQ_RESENT_TO,
-	                     .text = true },
-	[KIND_RESENT_CC] = { NAME("Resent-Cc"), .where = MASQ_CC | MASQ_RESENT_CC,
-	                     .text = true },
-	[KIND_RESENT_BCC] = { NAME("Resent-Bcc"), .drop = true },
-	[KIND_AUTO_SUBMITTED] = { NAME("Auto-Submitted") },
-	[KIND_CRON_ENV] = { NAME("X-Cron-Env") },
-};
-
 /* One header being made. */
 struct composing {
 	const struct compose_conf *c;
 	const struct envelope *e;
 	struct str origin; /* the id that Message-ID is made of */
+	struct str host;   /* this machine in what is added */
+	struct str date;   /* when it was submitted */
 	struct buf *out;
-	unsigned seen;    /* by 1 << KIND_ */
+	struct str run; /* fields of the header, one behind the other, that go out as they
+	                 * are: not yet added */
+	unsigned seen;  /* by 1 << KIND_ */
 	unsigned several; /* kinds with join of which there are several */
 	unsigned joined;  /* those that are done */
 	bool crs;         /* the header has CRs */
@@ -124,23 +51,47 @@ static void end_line(struct buf *b)
 	buf_c(b, '\n');
 }
 
-/* Puts the name that the rule makes in front of the address that ret holds from octet start
- * on. addr and name are those it had. */
-static void name_rewrite(const struct composing *k, const struct masq_rule *rule,
-                         struct str addr, struct str name, struct buf *ret, size_t start)
+/* Adds the run. */
+static void run_end(struct composing *k)
 {
-	_cleanup_buf_ struct buf new = BUF_SMALL, full = BUF_SMALL, login = BUF_SMALL,
-	                         full_name = BUF_SMALL, new_name = BUF_SMALL;
-	struct masq_who who = { .host = k->c->hostname };
+	if (k->run.n == 0)
+		return;
+	add_text(k, k->out, k->run);
+	end_line(k->out);
+	k->run = STR_NONE;
+}
 
-	buf_str(&new, str_from(buf_view(ret), start));
-	buf_cut(ret, start);
-	who.login = compose_login(k->e, &login);
-	phrase_clean(&full_name, k->e->full_name.n ? k->e->full_name : k->e->gecos);
-	who.full_name = buf_view(&full_name);
+static void run_add(struct composing *k, struct str field)
+{
+	if (k->run.n && k->run.p + k->run.n == field.p) {
+		k->run.n += field.n;
+		return;
+	}
+	run_end(k);
+	k->run = field;
+}
+
+/* The name that the rule makes. addr and name are those it had. The submitter's names are for
+ * his own address. */
+static void name_rewrite(const struct composing *k, const struct masq_rule *rule,
+                         unsigned where, struct str addr, struct str name,
+                         struct buf *ret)
+{
+	_cleanup_buf_ struct buf full = BUF_SMALL, login = BUF_SMALL,
+	                         full_name = BUF_SMALL;
+	struct masq_who who = { .host = k->c->hostname };
+	struct str domain;
+
+	if (where & (MASQ_FROM | MASQ_SENDER | MASQ_RESENT_FROM | MASQ_RESENT_SENDER)) {
+		who.login = compose_login(k->e, &login);
+		phrase_clean(&full_name,
+		             k->e->full_name.n ? k->e->full_name : k->e->gecos);
+		who.full_name = buf_view(&full_name);
+	} else {
+		addr_split(addr, &who.login, &domain);
+	}
 	compose_complete(k->c, addr, &full);
-	masq_name(&new_name, rule, buf_view(&full), name, &who);
-	phrase_mailbox(ret, buf_view(&new_name), buf_view(&new));
+	masq_name(ret, rule, buf_view(&full), name, &who);
 }
 
 /* Makes an address in plain form, with the text of its name, what it becomes in a field.
@@ -149,6 +100,7 @@ static void name_rewrite(const struct composing *k, const struct masq_rule *rule
 static bool address_rewrite(struct composing *k, unsigned where, struct str addr,
                             struct str name, struct buf *ret)
 {
+	_cleanup_buf_ struct buf new = BUF_SMALL, new_name = BUF_SMALL;
 	const size_t start = ret->n;
 	const struct masq_rule *rule = compose_address(k->c, k->e, where, addr, ret);
 
@@ -156,7 +108,10 @@ static bool address_rewrite(struct composing *k, unsigned where, struct str addr
 		k->keep = true;
 	if (!rule || !rule->name)
 		return false;
-	name_rewrite(k, rule, addr, name, ret, start);
+	buf_str(&new, str_from(buf_view(ret), start));
+	buf_cut(ret, start);
+	name_rewrite(k, rule, where, addr, name, &new_name);
+	phrase_mailbox(ret, buf_view(&new_name), buf_view(&new));
 	return true;
 }
 
@@ -170,20 +125,24 @@ static bool is_cron(struct str name)
 static bool mailbox_rewrite(struct composing *k, const struct field_kind *kind,
                             const struct addr *a, struct buf *ret)
 {
-	_cleanup_buf_ struct buf old = BUF_SMALL, new = BUF_SMALL, name = BUF_SMALL;
+	_cleanup_buf_ struct buf plain = BUF_SMALL, new = BUF_SMALL, name = BUF_SMALL;
+	struct str old = a->spec;
 	size_t before;
 
-	addr_plain(&old, a);
-	if (!addr_envelope_ok(buf_view(&old)))
-		return false;
+	if (!addr_is_simple(old)) {
+		addr_plain(&plain, a);
+		old = buf_view(&plain);
+		if (!addr_envelope_ok(old))
+			return false;
+	}
 	phrase_text(&name, a);
-	if (kind == &kinds[KIND_FROM])
+	if (kind == &field_kinds[KIND_FROM])
 		k->cron = k->cron || is_cron(buf_view(&name));
-	if (address_rewrite(k, kind->where, buf_view(&old), buf_view(&name), &new)) {
+	if (address_rewrite(k, kind->where, old, buf_view(&name), &new)) {
 		buf_str(ret, buf_view(&new));
 		return true;
 	}
-	if (str_eq(buf_view(&old), buf_view(&new)) && !a->open)
+	if (str_eq(old, buf_view(&new)) && !a->open)
 		return false;
 	before = (size_t)(a->spec.p - a->whole.p);
 	add_text(k, ret, str_head(a->whole, before));
@@ -212,7 +171,7 @@ static bool is_ruled(const struct compose_conf *c, unsigned where)
  * them to see that they stay. (Of From the name is wanted.) */
 static bool may_change(const struct addr *a, bool ruled, const struct field_kind *kind)
 {
-	return ruled || a->open || a->domain.n == 0 || kind == &kinds[KIND_FROM];
+	return ruled || a->open || a->domain.n == 0 || kind == &field_kinds[KIND_FROM];
 }
 
 /* Appends text, in which body is a list of addresses, as it goes out. */
@@ -253,46 +212,11 @@ static struct list_facts add_list(struct composing *k, const struct field_kind *
 	return facts;
 }
 
-/* The kinds by the length of their name; the rest are KIND_OTHER. A test finds each. */
-static const unsigned char kinds_of_length[][4] = {
-	[2] = { KIND_TO, KIND_CC },
-	[3] = { KIND_BCC },
-	[4] = { KIND_DATE, KIND_FROM },
-	[6] = { KIND_SENDER },
-	[7] = { KIND_SUBJECT },
-	[8] = { KIND_REPLY_TO },
-	[9] = { KIND_RESENT_TO, KIND_RESENT_CC },
-	[10] = { KIND_MESSAGE_ID, KIND_REFERENCES, KIND_RESENT_BCC, KIND_CRON_ENV },
-	[11] = { KIND_RETURN_PATH, KIND_IN_REPLY_TO, KIND_RESENT_FROM },
-	[12] = { KIND_MIME_VERSION, KIND_CONTENT_TYPE },
-	[13] = { KIND_RESENT_SENDER },
-	[14] = { KIND_AUTO_SUBMITTED },
-	[15] = { KIND_RESENT_REPLY_TO },
-	[25] = { KIND_CONTENT_ENCODING },
-};
-
-static const struct field_kind *kind_of(struct str name)
-{
-	const unsigned char *of_length;
-
-	if (name.n >= ARRAY_LEN(kinds_of_length))
-		return &kinds[KIND_OTHER];
-	of_length = kinds_of_length[name.n];
-	for (size_t i = 0; i < ARRAY_LEN(kinds_of_length[0]) && of_length[i]; i++) {
-		const struct field_kind *k = &kinds[of_length[i]];
-
-		/* Their names begin with capitals. */
-		if ((name.p[0] & ~0x20) == k->name.p[0] && str_ieq(name, k->name))
-			return k;
-	}
-	return &kinds[KIND_OTHER];
-}
-
-_Static_assert(KINDS <= 32, "a bit for each kind");
+_Static_assert(FIELD_KINDS <= 32, "a bit for each kind");
 
 static unsigned bit(const struct field_kind *kind)
 {
-	return 1u << (kind - kinds);
+	return 1u << (kind - field_kinds);
 }
 
 static bool says_nothing(struct str body)
@@ -329,7 +253,7 @@ static void add_joined(struct composing *k, const struct field_kind *kind,
 	do {
 		struct str body = str_trim(next.body);
 
-		if (kind_of(next.name) != kind || says_nothing(body))
+		if (field_kind_of(next.name) != kind || says_nothing(body))
 			continue;
 		while (ascii_space(body.p[body.n - 1]) || body.p[body.n - 1] == ',')
 			body.n--;
@@ -402,19 +326,27 @@ static void add_addresses(struct composing *k, const struct field_kind *kind,
 	}
 	end_line(k->out);
 	k->seen |= bit(kind);
-	if (kind != &kinds[KIND_FROM])
+	if (kind != &field_kinds[KIND_FROM])
 		return;
 	k->from = facts.mailboxes;
 	if (k->keep)
 		add_kept(k, f);
 }
 
-static void add_field(struct composing *k, const struct head_field *f, struct str rest)
+/* Does it go out as it is? Most do. */
+static bool stays(const struct composing *k, const struct field_kind *kind,
+                  const struct head_field *f)
 {
-	const struct field_kind *kind = kind_of(f->name);
+	return !kind->drop && !kind->where && !(kind->once && (k->seen & bit(kind))) &&
+	       !(kind->text && says_nothing(f->body));
+}
+
+/* Adds a field that does not stay as it is, or may not. */
+static void add_field(struct composing *k, const struct field_kind *kind,
+                      const struct head_field *f, struct str rest)
+{
 	struct trace *const t = k->c->trace;
 
-	trace_at(t, f->name);
 	if (kind->drop) {
 		k->seen |= bit(kind);
 		trace_add(t, STR(""), STR(""), "left out: it is not for others to see");
@@ -431,12 +363,8 @@ static void add_field(struct composing *k, const struct head_field *f, struct st
 			add_original(k, f, "there is one already (RFC 5322 3.6)");
 	} else if (kind->mailbox && !k->may && !is_own(k, kind, f->body)) {
 		add_original(k, f, "sender-override: it is not the submitter's own");
-	} else if (kind->where) {
-		add_addresses(k, kind, f, rest);
 	} else {
-		k->seen |= bit(kind);
-		add_text(k, k->out, f->raw);
-		end_line(k->out);
+		add_addresses(k, kind, f, rest);
 	}
 }
 
@@ -476,7 +404,7 @@ static void add_submitter(struct composing *k, const struct field_kind *kind)
 	else
 		phrase_mailbox(k->out, name, buf_view(&new));
 	buf_c(k->out, '\n');
-	if (kind != &kinds[KIND_FROM] || !k->keep)
+	if (kind != &field_kinds[KIND_FROM] || !k->keep)
 		return;
 	compose_complete(k->c, buf_view(&addr), &full);
 	buf_z(k->out, "X-Original-From: ");
@@ -491,7 +419,7 @@ static void add_missing(struct composing *k)
 	if (!(k->seen & 1u << KIND_DATE)) {
 		trace_made(k->c->trace, "Date", "there was none: when it was submitted");
 		buf_z(k->out, "Date: ");
-		clock_rfc5322(k->out, k->e->time);
+		buf_str(k->out, k->date);
 		buf_c(k->out, '\n');
 	}
 	if (!(k->seen & 1u << KIND_MESSAGE_ID)) {
@@ -499,14 +427,14 @@ static void add_missing(struct composing *k)
 		buf_z(k->out, "Message-ID: <");
 		buf_str(k->out, k->origin);
 		buf_c(k->out, '@');
-		buf_str(k->out, received_host(k->c));
+		buf_str(k->out, k->host);
 		buf_z(k->out, ">\n");
 	}
 	if (!(k->seen & 1u << KIND_FROM))
-		add_submitter(k, &kinds[KIND_FROM]);
+		add_submitter(k, &field_kinds[KIND_FROM]);
 	/* Several wrote it: one of them must have sent it (RFC 5322 3.6.2). */
 	if (k->from > 1 && !(k->seen & 1u << KIND_SENDER))
-		add_submitter(k, &kinds[KIND_SENDER]);
+		add_submitter(k, &field_kinds[KIND_SENDER]);
 	if (!(k->seen & to)) {
 		trace_made(k->c->trace, "To", "there was neither To, Cc nor Bcc");
 		buf_z(k->out, "To: undisclosed-recipients:;\n");
@@ -526,8 +454,19 @@ static bool add_fields(struct composing *k, struct str header)
 	unsigned several = k->several;
 	struct head_field f;
 
-	while (several == k->several && head_next(&header, &f))
-		add_field(k, &f, header);
+	while (several == k->several && head_next(&header, &f)) {
+		const struct field_kind *kind = field_kind_of(f.name);
+
+		trace_field(k->c->trace, f.name);
+		if (stays(k, kind, &f)) {
+			k->seen |= bit(kind);
+			run_add(k, f.raw);
+			continue;
+		}
+		run_end(k);
+		add_field(k, kind, &f, header);
+	}
+	run_end(k);
 	return several == k->several;
 }
 
@@ -538,7 +477,7 @@ static unsigned joined_kinds(struct str header)
 	struct head_field f;
 
 	while (head_next(&header, &f)) {
-		const struct field_kind *kind = kind_of(f.name);
+		const struct field_kind *kind = field_kind_of(f.name);
 
 		if (!kind->join || says_nothing(f.body))
 			continue;
@@ -551,21 +490,26 @@ static unsigned joined_kinds(struct str header)
 void compose_header(const struct compose_conf *c, const struct envelope *e, struct str id,
                     struct str origin, struct str header, struct buf *ret)
 {
-	const struct composing start = {
+	_cleanup_buf_ struct buf date = BUF_SMALL;
+	struct composing start = {
 		.c = c,
 		.e = e,
 		.origin = origin.n ? origin : id,
+		.host = received_host(c),
 		.out = ret,
 		.crs = str_chr(header, '\r') >= 0,
 		.may = compose_may_override(c, e),
 	};
-	struct composing k = start;
+	struct composing k;
 	size_t from = ret->n, fields, traced = c->trace ? c->trace->n : 0;
 
 	buf_room(ret, header.n + ADDED);
 	trace_made(c->trace, "Received", "every relay adds one (RFC 5321 4.4)");
-	received_add(ret, c, e, id);
+	clock_rfc5322(&date, e->time);
+	start.date = buf_view(&date);
+	received_add(ret, start.host, e, id, start.date);
 	fields = ret->n;
+	k = start;
 	if (!add_fields(&k, header)) {
 		unsigned several = joined_kinds(header);
 

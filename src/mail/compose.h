@@ -26,6 +26,9 @@ struct alias_table;
 struct compose_conf {
 	struct str hostname; /* for Received, Message-ID and %h */
 	struct str domain;   /* completes bare addresses: "root" becomes root@domain */
+	bool
+	    domain_fits; /* it is known to be one that addr_domain_ok() accepts; else it is
+	                   * looked at each time */
 	struct str nodename; /* this machine's own name; n == 0: not known */
 	bool domain_given;   /* domain was configured: it is not this machine's name */
 	struct str admin;    /* root's and postmaster's mail; n == 0: none */
@@ -46,8 +49,8 @@ struct compose_conf {
 
 /* The outgoing envelope; what the note's plan keeps. Owns its strings (see plan_free). */
 struct plan {
-	char *sender; /* "" is the null sender */
-	char *ret, *envid;
+	char *sender; /* "" is the null sender; with ret and envid behind it: one piece */
+	char *ret, *envid; /* "" when not given */
 	struct plan_rcpt {
 		char *addr; /* with notify and orcpt behind it: one piece of memory */
 		char *notify, *orcpt; /* "" when not given */
@@ -58,6 +61,8 @@ struct plan {
 	size_t rcpts;
 };
 void plan_free(struct plan *p);
+/* Sets sender, ret and envid, which were set before or NULL; copies. */
+void plan_from(struct plan *p, struct str sender, struct str ret, struct str envid);
 /* Appends a recipient; copies. */
 void plan_add(struct plan *p, struct str addr, struct str notify, struct str orcpt);
 /* Is it refused for now only, since aliases cannot be read? A plan with one that is still

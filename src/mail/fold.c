@@ -1,4 +1,5 @@
 #include "mail/fold.h"
+#include "mail/fold_words.h"
 
 void fold_text(struct buf *b, struct str s)
 {
@@ -94,24 +95,37 @@ static void fold_line(struct buf *b, struct str line, size_t max)
 	buf_c(b, '\n');
 }
 
-/* Folds what the wire would have to cut: what stands behind a cut begins a line, and would
- * be a field of its own, or the body. */
-void fold_long_lines(struct buf *b, size_t from, size_t max)
+/* Takes a line and those that go on from it. */
+static struct str take_field(struct str *rest)
 {
-	_cleanup_buf_ struct buf all = BUF_INIT;
-	struct str rest = str_from(buf_view(b), from), line;
-	bool is_long = false;
+	struct str all = *rest, line;
+	size_t n = 0;
 
-	if (rest.n <= max)
-		return; /* nearly always */
-	while (rest.n && str_cut(&rest, '\n', &line))
-		is_long |= line.n > max;
-	if (!is_long)
-		return;
-	buf_str(&all, str_from(buf_view(b), from));
-	buf_cut(b, from);
-	rest = buf_view(&all);
-	while (rest.n && str_cut(&rest, '\n', &line)) {
+	do {
+		str_cut(rest, '\n', &line);
+		n = rest->p ? (size_t)(rest->p - all.p) : all.n;
+	} while (rest->n && is_blank(rest->p[0]));
+	return str_head(all, n);
+}
+
+static bool is_long(struct str text, size_t max)
+{
+	struct str line;
+
+	while (text.n && str_cut(&text, '\n', &line))
+		if (line.n > max)
+			return true;
+	return false;
+}
+
+static void fold_field(struct buf *b, struct str field, size_t max)
+{
+	_cleanup_buf_ struct buf encoded = BUF_INIT;
+	struct str line;
+
+	if (is_long(field, max) && fold_words(&encoded, field, max))
+		field = buf_view(&encoded);
+	while (field.n && str_cut(&field, '\n', &line)) {
 		if (line.n > max) {
 			fold_line(b, line, max);
 		} else {
@@ -119,4 +133,20 @@ void fold_long_lines(struct buf *b, size_t from, size_t max)
 			buf_c(b, '\n');
 		}
 	}
+}
+
+/* Folds what the wire would have to cut: what stands behind a cut begins a line, and would
+ * be a field of its own, or the body. */
+void fold_long_lines(struct buf *b, size_t from, size_t max)
+{
+	_cleanup_buf_ struct buf all = BUF_INIT;
+	struct str rest = str_from(buf_view(b), from);
+
+	if (!is_long(rest, max))
+		return; /* nearly always */
+	buf_str(&all, rest);
+	buf_cut(b, from);
+	rest = buf_view(&all);
+	while (rest.n)
+		fold_field(b, take_field(&rest), max);
 }

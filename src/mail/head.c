@@ -22,7 +22,7 @@ static struct str line_take(struct str *rest, bool *ret_cut)
 
 /* The line without LF, and without the CRs before it: like src/smtp/wire.h, any number of
  * them is one line end. */
-static struct str line_text(struct str line)
+static inline struct str line_text(struct str line)
 {
 	if (line.n == 0 || line.p[line.n - 1] != '\n')
 		return line;
@@ -118,11 +118,6 @@ static bool field_find(struct str *rest, size_t *ret_name, size_t *ret_colon)
 	enum line kind;
 	bool cut;
 
-	/* Most need no closer look. */
-	*ret_name = *ret_colon = name_length(*rest);
-	if (*ret_name && *ret_name <= HEAD_NAME_MAX && *ret_name < rest->n &&
-	    rest->p[*ret_name] == ':')
-		return true;
 	for (after = *rest; after.n; *rest = after) {
 		kind = line_look(line_take(&after, &cut), false, ret_name, ret_colon);
 		if (kind != LINE_MBOX)
@@ -131,23 +126,45 @@ static bool field_find(struct str *rest, size_t *ret_name, size_t *ret_colon)
 	return false;
 }
 
-bool head_next(struct str *rest, struct head_field *ret)
+/* Takes the field that *rest begins with. */
+static inline void field_take(struct str *rest, size_t name, size_t colon,
+                              struct head_field *ret)
 {
-	struct str start = *rest, after;
+	const char *const start = rest->p, *const end = start + rest->n,
+	                  *const body = start + colon + 1;
+	const char *p = body;
+
+	do {
+		const char *lf = memchr(p, '\n', (size_t)(end - p));
+
+		p = lf ? lf + 1 : end;
+	} while (p < end && (*p == ' ' || *p == '\t'));
+	*rest = (struct str){ p, (size_t)(end - p) };
+	ret->raw = (struct str){ start, (size_t)(p - start) };
+	ret->name = (struct str){ start, name };
+	ret->body = line_text((struct str){ body, (size_t)(p - body) });
+}
+
+static bool next_odd(struct str *rest, struct head_field *ret)
+{
+	struct str start = *rest;
 	size_t name, colon;
 
 	if (!field_find(&start, &name, &colon))
 		return false;
-	after = str_from(start, colon + 1);
-	do {
-		ptrdiff_t lf = str_chr(after, '\n');
+	*rest = start;
+	field_take(rest, name, colon, ret);
+	return true;
+}
 
-		after = str_from(after, lf < 0 ? after.n : (size_t)lf + 1);
-	} while (after.n && (after.p[0] == ' ' || after.p[0] == '\t'));
-	*rest = after;
-	ret->raw = str_head(start, start.n - after.n);
-	ret->name = str_head(start, name);
-	ret->body = line_text(str_from(ret->raw, colon + 1));
+bool head_next(struct str *rest, struct head_field *ret)
+{
+	/* Nearly always the colon is where the name ends. */
+	const ptrdiff_t colon = str_chr(str_head(*rest, HEAD_NAME_MAX + 1), ':');
+
+	if (colon <= 0 || !str_is_visible(str_head(*rest, (size_t)colon)))
+		return next_odd(rest, ret);
+	field_take(rest, (size_t)colon, (size_t)colon, ret);
 	return true;
 }
 

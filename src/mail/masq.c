@@ -33,13 +33,28 @@ bool masq_user_listed(const struct strv *users, const struct masq_who *who)
 	return false;
 }
 
+/* Does one of the client's words, as "ip=192.0.2.7", match the pattern? One without a key is
+ * for the address. Words have no blanks and no other "=" in them (listen/policy.h). */
+static bool is_client(struct str pattern, struct str client)
+{
+	struct str key = STR("ip"), word, name;
+
+	if (str_chr(pattern, '=') >= 0)
+		str_cut(&pattern, '=', &key);
+	while (client.n && str_cut(&client, ' ', &word))
+		if (str_chr(word, '=') >= 0 && str_cut(&word, '=', &name) &&
+		    str_eq(name, key) && addr_glob(pattern, word))
+			return true;
+	return false;
+}
+
 /* What a rule asks besides the address. */
 static bool is_for(const struct masq_rule *r, const struct masq_who *who)
 {
 	if (r->user.n && !masq_user_listed(&r->user, who))
 		return false;
 	for (size_t i = 0; i < r->client.n; i++)
-		if (who->client.n && addr_glob(str_z(r->client.v[i]), who->client))
+		if (is_client(str_z(r->client.v[i]), who->client))
 			return true;
 	return r->client.n == 0;
 }
@@ -55,13 +70,14 @@ const char *masq_template(const struct masq_rule *rule, struct str addr, int *re
 }
 
 const struct masq_rule *masq_find(const struct masq_rule *rules, size_t n, unsigned where,
-                                  struct str addr, const struct masq_who *who)
+                                  struct str addr, const struct masq_who *who,
+                                  const char **ret_as)
 {
 	int line;
 
 	for (size_t i = 0; i < n; i++)
 		if ((rules[i].rewrite & where) && is_for(&rules[i], who) &&
-		    masq_template(&rules[i], addr, &line))
+		    (*ret_as = masq_template(&rules[i], addr, &line)))
 			return &rules[i];
 	return NULL;
 }
@@ -170,13 +186,6 @@ static bool expand_address(struct buf *b, struct str as, const struct values *v)
 	return expand(b, str_from(as, (size_t)at + 1), v, ADDR_LENGTH_MAX + 1);
 }
 
-/* Is it an address as it stands, in which nothing is filled in or quoted? */
-static bool is_fixed(struct str as)
-{
-	return str_chr(as, '%') < 0 && str_chr(as, '"') < 0 &&
-	       addr_is_dot_atom(str_head(as, (size_t)str_rchr(as, '@')));
-}
-
 /* The same for one with a %. */
 static bool expand_values(struct buf *b, struct str as, struct str addr,
                           const struct masq_who *who)
@@ -193,27 +202,17 @@ int masq_expand(struct buf *b, const char *template, struct str addr,
 	static const struct values none;
 	struct str as = str_z(template);
 	size_t start = b->n;
-	bool ok = true;
+	bool ok, filled = str_chr(as, '%') >= 0;
 
-	if (is_fixed(as))
+	if (!filled && addr_is_simple(as)) {
 		buf_str(b, as);
-	else if (str_chr(as, '%') < 0)
-		ok = expand_address(b, as, &none);
-	else
-		ok = expand_values(b, as, addr, who);
+		return 0;
+	}
+	ok = filled ? expand_values(b, as, addr, who) : expand_address(b, as, &none);
 	if (ok && addr_envelope_ok(str_from(buf_view(b), start)))
 		return 0;
 	buf_cut(b, start);
 	return -EINVAL;
-}
-
-int masq_address(struct buf *b, const struct masq_rule *rule, struct str addr,
-                 const struct masq_who *who)
-{
-	int line;
-	const char *as = masq_template(rule, addr, &line);
-
-	return as ? masq_expand(b, as, addr, who) : -EINVAL;
 }
 
 static bool is_utf8_tail(char c)

@@ -64,18 +64,15 @@ struct masq_who {
  * is in a list by "uid:N" and its groups. */
 bool masq_user_listed(const struct strv *users, const struct masq_who *who);
 /* The first rule of n that has one of the bits in where, is for the submitter, and matches
- * addr (so does its map, when it has one); NULL: none. */
+ * addr (so does its map, when it has one); NULL: none. *ret_as: its masq_template(). */
 const struct masq_rule *masq_find(const struct masq_rule *rules, size_t n, unsigned where,
-                                  struct str addr, const struct masq_who *who);
+                                  struct str addr, const struct masq_who *who,
+                                  const char **ret_as);
 /* The template that makes an address that the rule matches: its own, or the map's;
  * *ret_line the line of the map, 0: it is the rule's own. NULL: it does not match. */
 const char *masq_template(const struct masq_rule *rule, struct str addr, int *ret_line);
-/* Appends the address the rule makes of addr, which it matches. When the template gives
- * something that addr_envelope_ok() refuses, -EINVAL and b is as it was: keep the old
- * address. */
-int masq_address(struct buf *b, const struct masq_rule *rule, struct str addr,
-                 const struct masq_who *who);
-/* The same by a template. */
+/* Appends the address that a template makes of addr. When that is something that
+ * addr_envelope_ok() refuses, -EINVAL and b is as it was: keep the old address. */
 int masq_expand(struct buf *b, const char *as, struct str addr,
                 const struct masq_who *who);
 /* Appends the display name the rule makes (plain UTF-8 text, not yet quoted or encoded;

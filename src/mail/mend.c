@@ -179,6 +179,28 @@ static unsigned char charset_of(const struct mend_scan *s)
 	return s->type.plain ? MEND_CHARSET_UNKNOWN : MEND_CHARSET_NONE;
 }
 
+/* The same of a multipart's own text. One that says it is encoded is that when there is no
+ * boundary of its in it. */
+static void between_end(struct mend_scan *s, bool begins)
+{
+	const unsigned faults = s->stat.faults;
+	unsigned how = s->type.cte == MIME_CTE_QP       ? MEND_SHORTEN_QP
+	               : s->type.cte == MIME_CTE_BASE64 ? MEND_SHORTEN_BASE64
+	                                                : MEND_KEEP;
+
+	if (s->unbegun && begins && how != MEND_KEEP) {
+		s->plan.p[s->plan.n - 1] = (char)MEND_UNLABEL;
+	} else if (s->unbegun && !begins && how != MEND_KEEP && faults) {
+		s->plan.p[s->plan.n - 1] = (char)how;
+		s->done |= 1u << how;
+		return;
+	}
+	if (faults && s->unbegun && !begins)
+		refuse(s, "5.6.3", "its boundary never comes");
+	if (faults)
+		s->done |= MEND_DONE_REPLACED;
+}
+
 /* A part is at its end: what was found goes into the plan. begins: a multipart's first part
  * comes next. */
 static void part_end(struct mend_scan *s, bool begins)
@@ -191,10 +213,7 @@ static void part_end(struct mend_scan *s, bool begins)
 		t->faults |= MEND_8BIT;
 	s->faults |= t->faults;
 	if (s->between) {
-		if (t->faults && s->unbegun && !begins)
-			refuse(s, "5.6.3", "its boundary never comes");
-		if (t->faults)
-			s->done |= MEND_DONE_REPLACED;
+		between_end(s, begins);
 		return;
 	}
 	how = judge(s);
@@ -302,11 +321,15 @@ void mend_label(const struct mend_scan *s, const struct mime_type *t, unsigned c
 		                               "unknown-8bit" };
 	unsigned how = plan & MEND_HOW;
 
-	*ret = (struct mend_label){ .charset = charset[plan >> MEND_CHARSET_SHIFT] };
+	*ret = (struct mend_label){
+		.charset = charset[(plan & MEND_CHARSET) >> MEND_CHARSET_SHIFT]
+	};
 	if (how == MEND_QP)
 		ret->cte = "quoted-printable";
 	else if (how == MEND_BASE64 || how == MEND_RAW)
 		ret->cte = "base64";
+	else if (plan & MEND_UNLABEL)
+		ret->cte = s->host.eightbit ? "8bit" : "7bit";
 	else if (t->kind != MIME_SEALED && s->host.eightbit && t->cte == MIME_CTE_BINARY)
 		ret->cte = "8bit";
 	else if (t->kind != MIME_SEALED && !s->host.eightbit &&

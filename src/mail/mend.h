@@ -18,6 +18,10 @@
  * where it is that, unknown-8bit (RFC 1428) for other plain text. Other names are believed.
  * Text in UTF-16 and its like has no lines: base64 of its octets as they are.
  *
+ * A multipart that says it is quoted-printable or base64 (RFC 2045 6.4 forbids that) and has
+ * its boundary in it is not encoded: its parts are mended, and it is labelled as what it is then.
+ * One without is encoded as a whole, and gets shorter lines.
+ *
  * Text around the parts of a multipart cannot be encoded: there what is illegal becomes '?'
  * or SP, and long lines are broken; how says "replaced".
  *

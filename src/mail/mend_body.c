@@ -155,7 +155,8 @@ static void base64_text(struct mend *m, struct str s, struct buf *out)
 static void put_text(struct mend *m, const struct mime_event *ev, struct buf *out)
 {
 	m->open = true;
-	if (ev->between) {
+	/* A multipart that is encoded as a whole has a way of its own. */
+	if (ev->between && m->how == MEND_KEEP) {
 		replace_text(m, ev->text, out);
 		return;
 	}
@@ -182,15 +183,15 @@ static void put_text(struct mend *m, const struct mime_event *ev, struct buf *ou
 static void put_eol(struct mend *m, const struct mime_event *ev, struct buf *out)
 {
 	m->open = false;
-	if (!ev->between && m->how == MEND_QP) {
+	if (m->how == MEND_QP) {
 		text_qp_eol(&m->qp, out);
-	} else if (!ev->between && m->how == MEND_BASE64) {
+	} else if (m->how == MEND_BASE64) {
 		text_base64_add(&m->base64, out, STR("\r\n"));
-	} else if (!ev->between && m->how == MEND_RAW) {
+	} else if (m->how == MEND_RAW) {
 		for (unsigned i = 0; i < ev->crs; i++)
 			text_base64_add(&m->base64, out, STR("\r"));
 		text_base64_add(&m->base64, out, STR("\n"));
-	} else if (!ev->between && m->how == MEND_SHORTEN_QP) {
+	} else if (m->how == MEND_SHORTEN_QP) {
 		qp_eol(m, out, false);
 	} else {
 		buf_c(out, '\n');

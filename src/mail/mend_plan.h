@@ -24,7 +24,11 @@ enum mend_charset {
 	MEND_CHARSET_ASCII = 1 << MEND_CHARSET_SHIFT,
 	MEND_CHARSET_UTF8 = 2 << MEND_CHARSET_SHIFT,
 	MEND_CHARSET_UNKNOWN = 3 << MEND_CHARSET_SHIFT,
+	MEND_CHARSET = 3 << MEND_CHARSET_SHIFT, /* the bits of these */
 };
+
+/* A multipart that says it is encoded, and is not: it has parts as it stands. */
+enum { MEND_UNLABEL = 1 << 6 };
 
 /* In mend_scan.done, beside a bit for each mend_how. */
 enum mend_done {

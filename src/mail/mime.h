@@ -28,9 +28,10 @@ enum {
 
 enum mime_kind {
 	MIME_LEAF,
-	MIME_MULTIPART, /* its parts are looked at */
-	MIME_MESSAGE,   /* message/rfc822, message/global: so is the message inside */
-	MIME_SEALED,    /* must not be changed, or cannot be: .sealed says why */
+	MIME_MULTIPART, /* its parts are looked at, also when cte says that it is encoded, which
+	                 * RFC 2045 6.4 forbids: nearly always it is not */
+	MIME_MESSAGE, /* message/rfc822, message/global: so is the message inside */
+	MIME_SEALED,  /* must not be changed, or cannot be: .sealed says why */
 };
 
 enum mime_cte {

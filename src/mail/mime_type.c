@@ -274,8 +274,6 @@ static void judge(struct mime_type *t)
 	t->sealed = sealed_type(t);
 	if (!t->sealed && t->cte == MIME_CTE_OTHER)
 		t->sealed = "its encoding is not known";
-	if (!t->sealed && multipart && coded)
-		t->sealed = "a multipart must not be encoded, and it is";
 	if (!t->sealed && multipart && t->boundary_n == 0)
 		t->sealed = "its boundary is missing or malformed";
 	t->kind = t->sealed           ? MIME_SEALED

@@ -40,28 +40,28 @@ static bool take_line(struct str *text, struct str *ret)
 	return str_cut(text, '\n', ret);
 }
 
-static int parse_dsn(struct str line, struct plan *plan, const char **why)
+/* *ret, *envid: empty before; borrowed. */
+static int parse_dsn(struct str line, struct str *ret, struct str *envid,
+                     const char **why)
 {
-	struct str part;
-	char **field;
+	struct str part, *field;
 
 	while (str_cut(&line, '\t', &part)) {
 		if (str_starts(part, STR("RET="))) {
-			field = &plan->ret;
+			field = ret;
 			part = str_from(part, 4);
 			if (!str_eq(part, STR("FULL")) && !str_eq(part, STR("HDRS")))
 				return damaged(why, "RET is neither FULL nor HDRS");
 		} else if (str_starts(part, STR("ENVID="))) {
-			field = &plan->envid;
+			field = envid;
 			part = str_from(part, 6);
 		} else {
 			return damaged(why, "an unknown parameter in the D line");
 		}
-		if ((*field)[0] || part.n == 0)
+		if (field->n || part.n == 0)
 			return damaged(why,
 			               "a parameter of the D line is empty or twice");
-		free(*field);
-		*field = str_dup(part);
+		*field = part;
 	}
 	return 0;
 }
@@ -125,8 +125,8 @@ static int parse_origin(struct str id, struct note *n, const char **why)
 
 static int parse_plan(struct str *text, struct note *n, const char **why)
 {
+	struct str line, from = STR(""), ret = STR(""), envid = STR("");
 	bool sender = false, dsn = false;
-	struct str line;
 	int e = 0;
 
 	if (!take_line(text, &line) || !str_eq(line, STR("mailchute-note 1")))
@@ -143,15 +143,13 @@ static int parse_plan(struct str *text, struct note *n, const char **why)
 				return damaged(why, "a control character in the plan");
 		if (str_starts(line, STR("S")) && !sender) {
 			sender = true;
-			line = str_from(line, 1);
-			if (line.n && !addr_envelope_ok(line))
+			from = str_from(line, 1);
+			if (from.n && !addr_envelope_ok(from))
 				return damaged(why, "the sender is no address");
-			free(n->plan.sender);
-			n->plan.sender = str_dup(line);
 		} else if (str_starts(line, STR("D")) && sender && !dsn &&
 		           n->origin.n == 0 && n->plan.rcpts == 0) {
 			dsn = true;
-			e = parse_dsn(str_from(line, 1), &n->plan, why);
+			e = parse_dsn(str_from(line, 1), &ret, &envid, why);
 		} else if (str_starts(line, STR("O")) && sender && n->origin.n == 0 &&
 		           n->plan.rcpts == 0) {
 			e = parse_origin(str_from(line, 1), n, why);
@@ -163,6 +161,7 @@ static int parse_plan(struct str *text, struct note *n, const char **why)
 	}
 	if (e == 0 && n->plan.rcpts == 0)
 		return damaged(why, "no recipient");
+	plan_from(&n->plan, from, ret, envid);
 	return e;
 }
 
@@ -307,9 +306,6 @@ int note_parse(struct str text, struct note *ret, const char **ret_why)
 	struct str line;
 	int e;
 
-	n.plan.sender = str_dup(STR(""));
-	n.plan.ret = str_dup(STR(""));
-	n.plan.envid = str_dup(STR(""));
 	e = parse_plan(&text, &n, ret_why);
 	if (e == 0) {
 		n.rcpt = calloc(n.plan.rcpts, sizeof(*n.rcpt));

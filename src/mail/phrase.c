@@ -55,11 +55,25 @@ static bool is_ascii(struct str s)
 	return true;
 }
 
+/* Length of what text begins with that is clean: words, with single SPs between. */
+static size_t clean_length(struct str text)
+{
+	size_t n = 0;
+
+	text = str_head(text, PHRASE_MAX);
+	while (n < text.n && (((unsigned char)text.p[n] > ' ' && text.p[n] != 0x7f) ||
+	                      (text.p[n] == ' ' && n > 0 && text.p[n - 1] != ' ')))
+		n++;
+	return n > 0 && text.p[n - 1] == ' ' ? n - 1 : n;
+}
+
 void phrase_clean(struct buf *b, struct str text)
 {
+	const size_t clean = clean_length(text); /* mostly all of it */
 	size_t start = b->n, n;
 
-	for (size_t i = 0; i < text.n && b->n - start <= PHRASE_MAX; i++) {
+	buf_str(b, str_head(text, clean));
+	for (size_t i = clean; i < text.n && b->n - start <= PHRASE_MAX; i++) {
 		unsigned char c = (unsigned char)text.p[i];
 
 		if (c > 0x20 && c != 0x7f)
@@ -90,17 +104,21 @@ static struct str without_parentheses(struct str s)
 void phrase_text(struct buf *b, const struct addr *a)
 {
 	_cleanup_buf_ struct buf text = BUF_SMALL;
+	struct str comment = a->comment;
+	ptrdiff_t pair;
 
 	if (a->phrase.n == 0 && a->comment.n == 0)
 		return;
 	if (a->phrase.n) {
 		addr_words(&text, a->phrase, true);
 	} else {
-		for (size_t i = 0; i < a->comment.n; i++) {
-			if (a->comment.p[i] == '\\' && i + 1 < a->comment.n)
-				i++;
-			buf_c(&text, a->comment.p[i]);
+		while ((pair = str_chr(comment, '\\')) >= 0 &&
+		       (size_t)pair + 1 < comment.n) {
+			buf_str(&text, str_head(comment, (size_t)pair));
+			buf_c(&text, comment.p[pair + 1]);
+			comment = str_from(comment, (size_t)pair + 2);
 		}
+		buf_str(&text, comment);
 	}
 	phrase_clean(b, without_parentheses(str_trim(buf_view(&text))));
 }

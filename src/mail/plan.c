@@ -8,9 +8,7 @@ void plan_free(struct plan *p)
 		free(p->rcpt[i].refused);
 	}
 	free(p->rcpt);
-	free(p->sender);
-	free(p->ret);
-	free(p->envid);
+	free(p->sender); /* and ret and envid */
 	*p = (struct plan){ .rcpts = 0 };
 }
 
@@ -24,6 +22,18 @@ static char *put(char **to, struct str s)
 	z[s.n] = '\0';
 	*to += s.n + 1;
 	return z;
+}
+
+void plan_from(struct plan *p, struct str sender, struct str ret, struct str envid)
+{
+	char *room = malloc(sender.n + ret.n + envid.n + 3);
+
+	if (!room)
+		die_oom();
+	free(p->sender);
+	p->sender = put(&room, sender);
+	p->ret = put(&room, ret);
+	p->envid = put(&room, envid);
 }
 
 void plan_add(struct plan *p, struct str addr, struct str notify, struct str orcpt)
@@ -71,7 +81,8 @@ void compose_submitter(const struct envelope *e, struct buf *ret)
 		if (names[i].n == 0)
 			continue;
 		/* Directory services have logins like eddy@corp.example. */
-		if (str_chr(names[i], '@') > 0 && addr_envelope_ok(names[i])) {
+		if (addr_is_simple(names[i]) ||
+		    (str_chr(names[i], '@') > 0 && addr_envelope_ok(names[i]))) {
 			buf_str(ret, names[i]);
 			return;
 		}
@@ -84,29 +95,31 @@ void compose_submitter(const struct envelope *e, struct buf *ret)
 	buf_fmt(ret, "uid%llu", (unsigned long long)e->uid);
 }
 
-/* Completes the address that b holds from octet start on. */
+/* Is there something to complete? */
+static bool is_bare(const struct compose_conf *c, struct str addr)
+{
+	return addr.n > 0 && c->domain.n > 0 && !addr_has_domain(addr);
+}
+
+/* Completes the bare address that b holds from octet start on. */
 static void complete(const struct compose_conf *c, struct buf *b, size_t start)
 {
-	const struct str addr = str_from(buf_view(b), start);
-	size_t n = b->n;
-	struct str local, domain = STR_NONE;
+	const size_t n = b->n;
 
-	if (str_chr(addr, '@') >= 0)
-		addr_split(addr, &local, &domain);
-	if (domain.n || c->domain.n == 0 || n == start)
-		return;
 	buf_c(b, '@');
 	buf_str(b, c->domain);
-	if (!addr_envelope_ok(str_from(buf_view(b), start)))
+	if ((!c->domain_fits && !addr_domain_ok(c->domain)) ||
+	    b->n - start > ADDR_LENGTH_MAX)
 		buf_cut(b, n);
 }
 
 void compose_complete(const struct compose_conf *c, struct str addr, struct buf *ret)
 {
-	size_t start = ret->n;
+	const size_t start = ret->n;
 
 	buf_str(ret, addr);
-	complete(c, ret, start);
+	if (is_bare(c, addr))
+		complete(c, ret, start);
 }
 
 static bool is_exposed(const struct compose_conf *c, struct str addr)
@@ -124,19 +137,24 @@ const struct masq_rule *compose_address(const struct compose_conf *c,
 	_cleanup_buf_ struct buf room = BUF_SMALL;
 	const struct masq_who who = compose_who(c, e);
 	const struct masq_rule *rule = NULL;
+	const char *as = NULL;
 	const size_t start = ret->n;
-	struct str full;
+	struct str full = addr;
 	bool exposed;
 
-	compose_complete(c, addr, &room);
-	full = buf_view(&room);
+	if (is_bare(c, addr)) {
+		buf_str(&room, addr);
+		complete(c, &room, 0);
+		full = buf_view(&room);
+	}
 	exposed = is_exposed(c, full);
 	trace_change(c->trace, addr, full, "it has no domain: gets `domain`");
 	if (!exposed)
-		rule = masq_find(c->rules, c->rules_n, where, full, &who);
-	if (rule && masq_address(ret, rule, full, &who) == 0) {
+		rule = masq_find(c->rules, c->rules_n, where, full, &who, &as);
+	if (rule && masq_expand(ret, as, full, &who) == 0) {
 		trace_rule(c->trace, rule, full, str_from(buf_view(ret), start));
-		complete(c, ret, start);
+		if (is_bare(c, str_from(buf_view(ret), start)))
+			complete(c, ret, start);
 		return rule;
 	}
 	if (exposed)
@@ -148,13 +166,14 @@ const struct masq_rule *compose_address(const struct compose_conf *c,
 	return NULL;
 }
 
-static char *plan_sender(const struct compose_conf *c, const struct envelope *e)
+static void plan_sender(const struct compose_conf *c, const struct envelope *e,
+                        struct buf *ret)
 {
-	_cleanup_buf_ struct buf from = BUF_SMALL, sender = BUF_SMALL;
+	_cleanup_buf_ struct buf from = BUF_SMALL;
 
 	trace_at(c->trace, STR(TRACE_ENVELOPE_SENDER));
 	if (e->has_sender && e->sender.n == 0)
-		return str_dup(e->sender);
+		return;
 	if (!compose_may_override(c, e) &&
 	    !(e->has_sender && compose_is_own(c, e, MASQ_ENVELOPE, e->sender)))
 		compose_own(c, e, &from);
@@ -165,15 +184,16 @@ static char *plan_sender(const struct compose_conf *c, const struct envelope *e)
 	if (e->has_sender)
 		trace_change(c->trace, e->sender, buf_view(&from),
 		             "sender-override does not let the submitter choose it");
-	compose_address(c, e, MASQ_ENVELOPE, buf_view(&from), &sender);
-	return str_dup(buf_view(&sender));
+	compose_address(c, e, MASQ_ENVELOPE, buf_view(&from), ret);
 }
 
 void compose_plan(const struct compose_conf *c, const struct envelope *e,
                   struct plan *ret)
 {
-	*ret = (struct plan){ .sender = plan_sender(c, e) };
-	ret->ret = str_dup(e->ret);
-	ret->envid = str_dup(e->envid);
+	_cleanup_buf_ struct buf sender = BUF_SMALL;
+
+	plan_sender(c, e, &sender);
+	*ret = (struct plan){ .sender = NULL };
+	plan_from(ret, buf_view(&sender), e->ret, e->envid);
 	plan_rcpts(c, e, ret);
 }

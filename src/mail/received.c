@@ -1,5 +1,4 @@
 #include "mail/received.h"
-#include "base/clock.h"
 
 enum { HOST_MAX = 255 };
 
@@ -47,7 +46,7 @@ static void add_number(struct buf *b, uint64_t v)
 
 /* The words of its line that are told; borrowed. n == 0: not known. */
 struct client {
-	struct str ip, helo, tls, auth;
+	struct str ip, uid, helo, tls, auth, with;
 };
 
 static struct client client_parse(struct str line)
@@ -57,10 +56,9 @@ static struct client client_parse(struct str line)
 		struct str key;
 		struct str *value;
 	} words[] = {
-		{ STR("ip="), &c.ip },
-		{ STR("helo="), &c.helo },
-		{ STR("tls="), &c.tls },
-		{ STR("auth="), &c.auth },
+		{ STR("ip="), &c.ip },     { STR("uid="), &c.uid },
+		{ STR("helo="), &c.helo }, { STR("tls="), &c.tls },
+		{ STR("auth="), &c.auth }, { STR("with="), &c.with },
 	};
 	struct str word;
 
@@ -121,6 +119,10 @@ static void add_client(struct buf *b, struct str line, struct str host)
 		buf_z(b, " (");
 		add_literal(b, c.ip);
 		buf_c(b, ')');
+	} else if (c.uid.n) {
+		buf_z(b, " (userid ");
+		add_value(b, c.uid, "");
+		buf_c(b, ')');
 	}
 	if (c.auth.n) {
 		/* A line of its own: HELO and USER may be long. */
@@ -131,21 +133,24 @@ static void add_client(struct buf *b, struct str line, struct str host)
 	}
 	buf_z(b, "\n\tby ");
 	buf_str(b, host);
-	buf_z(b, " (mailchute) with ESMTP");
+	/* RFC 3848 has no word for the older SMTP with TLS or AUTH: these are ESMTP's. */
+	buf_z(b, str_eq(c.with, STR("SMTP")) && !c.tls.n && !c.auth.n
+	             ? " (mailchute) with SMTP"
+	             : " (mailchute) with ESMTP");
 	if (c.tls.n)
 		buf_c(b, 'S');
 	if (c.auth.n)
 		buf_c(b, 'A');
 }
 
-void received_add(struct buf *b, const struct compose_conf *c, const struct envelope *e,
-                  struct str id)
+void received_add(struct buf *b, struct str host, const struct envelope *e, struct str id,
+                  struct str date)
 {
 	if (e->client.n) {
-		add_client(b, e->client, received_host(c));
+		add_client(b, e->client, host);
 	} else {
 		buf_z(b, "Received: by ");
-		buf_str(b, received_host(c));
+		buf_str(b, host);
 		buf_z(b, " (mailchute, from userid ");
 		add_number(b, e->uid);
 		buf_c(b, ')');
@@ -153,6 +158,6 @@ void received_add(struct buf *b, const struct compose_conf *c, const struct enve
 	buf_z(b, "\n\tid ");
 	buf_str(b, id);
 	buf_z(b, "; ");
-	clock_rfc5322(b, e->time);
+	buf_str(b, date);
 	buf_c(b, '\n');
 }

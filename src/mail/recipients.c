@@ -24,7 +24,8 @@ struct gathering {
 	const struct compose_conf *c;
 	const struct envelope *e;
 	const struct plan *old; /* whose recipients are the sources; NULL: those of e */
-	struct candidate *all;
+	struct candidate *all;  /* malloc'ed when there are several */
+	struct candidate first;
 	size_t n;
 	struct buf text; /* their addresses */
 };
@@ -115,14 +116,19 @@ static void fold(struct gathering *g)
 /* ---- Names of this machine ---- */
 
 /* Names that somebody reads everywhere (RFC 2142, RFC 5321 4.5.1). */
-static bool is_role(struct str name)
+static bool is_role(struct str local)
 {
 	static const struct str roles[] = { { "root", 4 },
 		                            { "postmaster", 10 },
 		                            { "abuse", 5 },
 		                            { "mailer-daemon", 13 } };
-	ptrdiff_t plus = str_chr(name, '+');
+	_cleanup_buf_ struct buf plain = BUF_SMALL;
+	struct str name;
+	ptrdiff_t plus;
 
+	addr_words(&plain, local, true);
+	name = buf_view(&plain);
+	plus = str_chr(name, '+');
 	if (plus > 0)
 		name = str_head(name, (size_t)plus);
 	for (size_t i = 0; i < ARRAY_LEN(roles); i++)
@@ -131,43 +137,42 @@ static bool is_role(struct str name)
 	return false;
 }
 
-/* Whom a name of this machine goes to that has no alias. An address that was written with
- * the domain that names get stays as it is: that domain may well have mailboxes elsewhere,
- * and their mail is not the administrator's. */
-static void add_local(const struct compose_conf *c, struct str addr, struct buf *ret)
+/* Whom a name of this machine goes to that has no alias; to be completed. An address that
+ * was written with the domain that names get stays as it is: that domain may well have
+ * mailboxes elsewhere, and their mail is not the administrator's. */
+static struct str local_goes_to(const struct compose_conf *c, struct str addr)
 {
-	_cleanup_buf_ struct buf name = BUF_SMALL;
 	struct str local, domain;
 
 	addr_split(addr, &local, &domain);
-	addr_words(&name, local, true);
-	if (c->admin.n && is_role(buf_view(&name)))
-		compose_complete(c, c->admin, ret);
-	else if (c->domain.n == 0 && c->admin.n == 0)
-		buf_str(ret, addr);
-	else if (domain.n && str_ieq(domain, c->domain))
-		buf_str(ret, addr);
-	else if (c->admin.n && !c->domain_given)
-		compose_complete(c, c->admin, ret);
-	else
-		compose_complete(c, local, ret);
+	if (c->admin.n && is_role(local))
+		return c->admin;
+	if (c->domain.n == 0 && c->admin.n == 0)
+		return addr;
+	if (domain.n && str_ieq(domain, c->domain))
+		return addr;
+	return c->admin.n && !c->domain_given ? c->admin : local;
 }
 
 /* ---- Gathering ---- */
 
-static struct candidate *add(struct gathering *g, size_t source, struct str addr)
+/* Appends one whose address the caller has appended to g->text, from octet at on. */
+static struct candidate *add(struct gathering *g, size_t source, size_t at)
 {
 	/* Room doubles whenever the number is a power of two. */
-	if ((g->n & (g->n - 1)) == 0) {
-		g->all = realloc(g->all, (g->n ? g->n * 2 : 1) * sizeof(*g->all));
+	if (g->n == 0) {
+		g->all = &g->first;
+	} else if ((g->n & (g->n - 1)) == 0) {
+		g->all = realloc(g->n == 1 ? NULL : g->all, g->n * 2 * sizeof(*g->all));
 		if (!g->all)
 			die_oom();
+		if (g->n == 1)
+			g->all[0] = g->first;
 	}
-	g->all[g->n] = (struct candidate){ .addr = { NULL, addr.n },
-		                           .at = g->text.n,
+	g->all[g->n] = (struct candidate){ .addr = { NULL, g->text.n - at },
+		                           .at = at,
 		                           .number = g->n,
 		                           .source = source };
-	buf_str(&g->text, addr);
 	return &g->all[g->n++];
 }
 
@@ -183,27 +188,30 @@ static const char *why_local(const struct compose_conf *c, const struct buf *got
 	return "it has no domain, or that of this machine: gets `domain`";
 }
 
-/* Adds what source i came to; local and refused as in struct alias_target. */
-static void add_target(struct gathering *g, size_t i, struct str addr, bool local,
-                       const char *refused)
+/* Adds what source i, asked for, came to; local and refused as in struct alias_target. */
+static void add_target(struct gathering *g, size_t i, struct str source, struct str addr,
+                       bool local, const char *refused)
 {
-	_cleanup_buf_ struct buf asked = BUF_SMALL, got = BUF_SMALL, out = BUF_SMALL;
+	_cleanup_buf_ struct buf asked = BUF_SMALL, got = BUF_SMALL;
+	const struct str to = local ? local_goes_to(g->c, addr) : addr;
+	const size_t at = g->text.n;
 	struct candidate *k;
 
-	compose_complete(g->c, source_at(g, i).addr, &asked);
-	if (local)
-		add_local(g->c, addr, &got);
-	else
-		compose_complete(g->c, addr, &got);
-	if (g->c->trace)
+	compose_complete(g->c, to, &got);
+	if (g->c->trace && refused)
+		trace_add(g->c->trace, addr, STR(""), "refused: %s", refused);
+	else if (g->c->trace)
 		trace_change(g->c->trace, addr, buf_view(&got),
 		             why_local(g->c, &got, local));
 	if (refused)
-		buf_str(&out, buf_view(&got));
+		buf_str(&g->text, buf_view(&got));
 	else
-		compose_address(g->c, g->e, MASQ_RECIPIENT, buf_view(&got), &out);
-	k = add(g, i, buf_view(&out));
+		compose_address(g->c, g->e, MASQ_RECIPIENT, buf_view(&got), &g->text);
+	k = add(g, i, at);
 	k->refused = refused ? str_dup(str_z(refused)) : NULL;
+	if (str_eq(source, to))
+		return;
+	compose_complete(g->c, source, &asked);
 	k->moved = !str_eq(buf_view(&asked), buf_view(&got));
 }
 
@@ -229,19 +237,21 @@ static void gather(struct gathering *g)
 		size_t wait = sources(g) - i - 1, used = g->n + wait, from = run.targets;
 
 		if (s.settled) {
-			add(g, i, s.addr)->refused =
-			    s.refused.n ? str_dup(s.refused) : NULL;
+			const size_t at = g->text.n;
+
+			buf_str(&g->text, s.addr);
+			add(g, i, at)->refused = s.refused.n ? str_dup(s.refused) : NULL;
 			continue;
 		}
 		if (!g->c->aliases) {
-			add_target(g, i, s.addr, alias_is_here(&h, s.addr), NULL);
+			add_target(g, i, s.addr, s.addr, alias_is_here(&h, s.addr), NULL);
 			continue;
 		}
 		alias_expand(&run, s.addr,
 		             used < ENVELOPE_RCPT_MAX ? ENVELOPE_RCPT_MAX - used : 1);
 		for (size_t t = from; t < run.targets; t++)
-			add_target(g, i, str_z(run.target[t].addr), run.target[t].local,
-			           run.target[t].refused);
+			add_target(g, i, s.addr, str_z(run.target[t].addr),
+			           run.target[t].local, run.target[t].refused);
 	}
 	alias_end(&run);
 	for (size_t i = 0; i < g->n; i++)
@@ -294,12 +304,15 @@ static void plan_gathered(struct gathering *g, struct plan *p)
 	for (size_t i = 0; i < g->n; i++) {
 		if (g->all[i].twice)
 			trace_add(g->c->trace, g->all[i].addr, STR(""),
-			          "it is there already: once is enough");
+			          g->all[i].refused
+			              ? "it is there already: no report of this one"
+			              : "it is there already: once is enough");
 		else
 			plan_candidate(g, &g->all[i], p);
 		free(g->all[i].refused);
 	}
-	free(g->all);
+	if (g->n > 1)
+		free(g->all);
 	buf_free(&g->text);
 }
 

@@ -5,6 +5,13 @@ void trace_place(struct trace *t, struct str place)
 {
 	free(t->place);
 	t->place = str_dup(str_head(place, TRACE_TEXT_MAX));
+	t->field = 0;
+}
+
+void trace_next(struct trace *t, struct str name)
+{
+	trace_place(t, name);
+	t->field = ++t->fields;
 }
 
 void trace_add(struct trace *t, struct str old, struct str new, const char *why, ...)
@@ -32,6 +39,7 @@ void trace_add(struct trace *t, struct str old, struct str new, const char *why,
 	va_end(ap);
 	t->entry[t->n++] = (struct trace_entry){
 		.place = str_dup(str_z(t->place)),
+		.field = t->field,
 		.old = str_dup(str_head(old, TRACE_TEXT_MAX)),
 		.new = str_dup(str_head(new, TRACE_TEXT_MAX)),
 		.why = str_dup(str_head(buf_view(&b), TRACE_TEXT_MAX)),
@@ -65,6 +73,8 @@ void trace_rule(struct trace *t, const struct masq_rule *rule, struct str old,
 
 void trace_cut(struct trace *t, size_t n)
 {
+	if (t)
+		t->fields = 0;
 	while (t && t->n > n) {
 		const struct trace_entry *e = &t->entry[--t->n];
 

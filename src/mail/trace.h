@@ -14,12 +14,14 @@ enum {
 	TRACE_TEXT_MAX = 1000, /* octets that are kept of each text */
 };
 
-/* The places beside the fields of the header, which are named as they are there. */
-#define TRACE_ENVELOPE_SENDER "sender"
-#define TRACE_ENVELOPE_RCPT "recipient"
+/* The places beside the fields of the header, which are named as they are there; no field has a
+ * blank in its name. */
+#define TRACE_ENVELOPE_SENDER "envelope sender"
+#define TRACE_ENVELOPE_RCPT "envelope recipient"
 
 struct trace_entry {
 	char *place;     /* a place, or a field's name */
+	size_t field;    /* which field of the header as it came, from 1; 0: none */
 	char *old, *new; /* "" when it was not there, or is not there any more */
 	char *why;
 };
@@ -28,8 +30,9 @@ struct trace {
 	const char *conf; /* the configuration's path, for reasons; not owned */
 	struct trace_entry *entry;
 	size_t n, cap;
-	size_t lost; /* entries that were over TRACE_MAX */
-	char *place; /* where what is added now happens; NULL: nowhere yet */
+	size_t lost;          /* entries that were over TRACE_MAX */
+	char *place;          /* where what is added now happens; NULL: nowhere yet */
+	size_t field, fields; /* which one it is; how many there were so far */
 };
 
 /* What is added from now on happens there; place is copied. */
@@ -38,6 +41,13 @@ static inline void trace_at(struct trace *t, struct str place)
 {
 	if (t)
 		trace_place(t, place);
+}
+/* The same in the next field of the header. */
+void trace_next(struct trace *t, struct str name);
+static inline void trace_field(struct trace *t, struct str name)
+{
+	if (t)
+		trace_next(t, name);
 }
 /* Adds an entry: old became new, for that reason. All copied, and cut to TRACE_TEXT_MAX. */
 void trace_add(struct trace *t, struct str old, struct str new, const char *why, ...)
@@ -57,7 +67,8 @@ void trace_change(struct trace *t, struct str old, struct str new, const char *w
 struct masq_rule;
 void trace_rule(struct trace *t, const struct masq_rule *rule, struct str old,
                 struct str new);
-/* Takes back all but the first n entries: what they tell of is done anew. */
+/* Takes back all but the first n entries: what they tell of is done anew, from the first field
+ * on. */
 void trace_cut(struct trace *t, size_t n);
 void trace_free(struct trace *t);
 

@@ -2,6 +2,7 @@
 #include "mail/guard.h"
 #include "mail/head.h"
 #include "push/mending.h"
+#include "smtp/idna.h"
 #include <errno.h>
 
 /* ---- The header, before and after ---- */
@@ -35,10 +36,13 @@ static size_t fields_of(struct str header, struct head_field *f, bool *ret_more)
 	return n;
 }
 
-static void add_field(struct explained *e, struct str before, struct str after, bool same)
+/* number: of before, from 1. */
+static void add_field(struct explained *e, size_t number, struct str before,
+                      struct str after, bool same)
 {
-	e->field[e->fields++] =
-	    (struct explain_field){ .before = before, .after = after, .same = same };
+	e->field[e->fields++] = (struct explain_field){
+		.before = before, .after = after, .number = number, .same = same
+	};
 }
 
 /* Is it one of the next old ones? Then it is not what another one became. */
@@ -49,6 +53,18 @@ static bool comes_later(struct str raw, const struct head_field *old, size_t i,
 		if (same_field(old[i].raw, raw))
 			return true;
 	return false;
+}
+
+/* May the one have become the other? */
+static bool became(const struct head_field *old, const struct head_field *new)
+{
+	const struct str kept = STR("X-Original-");
+
+	if (str_ieq(old->name, new->name))
+		return true;
+	return str_starts(new->name, kept) &&
+	       str_ieq(old->name, str_from(new->name, kept.n)) &&
+	       same_field(old->body, new->body);
 }
 
 /* Lines up what was with what is. A field that is found again within a window is unchanged;
@@ -66,25 +82,25 @@ static void line_up(struct explained *e, const struct head_field *old, size_t ol
 			at++;
 		if (at < end) {
 			for (; k < at; k++)
-				add_field(e, STR_NONE, new[k].raw, false);
-			add_field(e, old[i].raw, new[k++].raw, true);
+				add_field(e, 0, STR_NONE, new[k].raw, false);
+			add_field(e, i + 1, old[i].raw, new[k++].raw, true);
 			continue;
 		}
 		/* What is made stands at the beginning (Received) or at the end. */
-		for (at = k; at < end && !str_ieq(old[i].name, new[at].name) &&
+		for (at = k; at < end && !became(&old[i], &new[at]) &&
 		             !comes_later(new[at].raw, old, i + 1, olds);)
 			at++;
-		if (at == end || !str_ieq(old[i].name, new[at].name) ||
+		if (at == end || !became(&old[i], &new[at]) ||
 		    comes_later(new[at].raw, old, i + 1, olds)) {
-			add_field(e, old[i].raw, STR_NONE, false);
+			add_field(e, i + 1, old[i].raw, STR_NONE, false);
 			continue;
 		}
 		for (; k < at; k++)
-			add_field(e, STR_NONE, new[k].raw, false);
-		add_field(e, old[i].raw, new[k++].raw, false);
+			add_field(e, 0, STR_NONE, new[k].raw, false);
+		add_field(e, i + 1, old[i].raw, new[k++].raw, false);
 	}
 	for (; k < news; k++)
-		add_field(e, STR_NONE, new[k].raw, false);
+		add_field(e, 0, STR_NONE, new[k].raw, false);
 }
 
 static void compare_headers(struct explained *e, struct str before, struct str after)
@@ -157,17 +173,17 @@ static void mended_fields(struct explained *e, struct str mended)
 	struct explained m = { .m = e->m };
 
 	compare_headers(&m, buf_view(&e->m->header), mended);
-	for (size_t i = 0; i < m.fields && e->mend.n < EXPLAIN_MEND_MAX; i++) {
-		_cleanup_buf_ struct buf b = BUF_INIT;
+	for (size_t i = 0; i < m.fields && e->mends < EXPLAIN_MEND_MAX; i++) {
 		const struct explain_field *f = &m.field[i];
+		struct buf *b = &e->mend[e->mends];
 
 		if (f->same)
 			continue;
-		buf_z(&b, f->before.n ? "- " : "");
-		buf_str(&b, f->before);
-		buf_z(&b, f->after.n ? "+ " : "");
-		buf_str(&b, f->after);
-		strv_add(&e->mend, buf_view(&b));
+		buf_z(b, f->before.n ? "- " : "");
+		buf_str(b, f->before);
+		buf_z(b, f->after.n ? "+ " : "");
+		buf_str(b, f->after);
+		e->mends++;
 	}
 	free(m.field);
 }
@@ -175,23 +191,23 @@ static void mended_fields(struct explained *e, struct str mended)
 /* What a host without 8BITMIME and SMTPUTF8 would get. 0 or -errno. */
 static int what_is_mended(struct explained *e)
 {
-	static const struct mend_host nothing = { .eightbit = false };
+	static const struct mend_host nothing = { .address = idna_address };
 	struct mending *g = calloc(1, sizeof(*g));
-	_cleanup_buf_ struct buf why = BUF_INIT, how = BUF_INIT;
+	_cleanup_buf_ struct buf how = BUF_INIT;
 	int r;
 
-	if (!g)
+	e->mend = calloc(EXPLAIN_MEND_MAX, sizeof(*e->mend));
+	if (!g || !e->mend)
 		die_oom();
 	r = mending_start(g, e->m, &nothing);
 	if (r == 0 && mending_any(g)) {
 		struct str refusal = mending_refusal(g);
+		struct buf *why = &e->mend[e->mends++];
 
-		mend_words(g->body_faults ? &g->scan : NULL, g->header_faults, &why,
-		           &how);
+		mend_words(g->body_faults ? &g->scan : NULL, g->header_faults, why, &how);
 		e->refused = refusal.n > 0;
-		buf_z(&why, e->refused ? ": refused, " : ": ");
-		buf_str(&why, e->refused ? refusal : buf_view(&how));
-		strv_add(&e->mend, buf_view(&why));
+		buf_z(why, e->refused ? ": refused, " : ": ");
+		buf_str(why, e->refused ? refusal : buf_view(&how));
 		if (!e->refused)
 			mended_fields(e, buf_view(&g->header));
 	}
@@ -224,7 +240,9 @@ int explain_message(const struct explain *x, int fd, int note, struct buf *ret,
 			explain_text(&e, ret);
 		free(e.used);
 		free(e.field);
-		strv_free(&e.mend);
+		for (size_t i = 0; i < e.mends; i++)
+			buf_free(&e.mend[i]);
+		free(e.mend);
 	}
 	message_free(&m);
 	return r;

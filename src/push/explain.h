@@ -16,7 +16,7 @@ enum {
 	EXPLAIN_ROOM = 4 << 20,    /* a list ends, and says so, when this much is there */
 	EXPLAIN_FIELDS_MAX = 2000, /* fields of a header that are compared */
 	EXPLAIN_WINDOW = 64,     /* fields within which an unchanged one is found again */
-	EXPLAIN_MEND_MAX = 1000, /* lines about what would be mended */
+	EXPLAIN_MEND_MAX = 1000, /* entries about what would be mended */
 };
 
 enum explain_what {
@@ -38,6 +38,7 @@ struct explain {
 /* A field of the header, or both sides of one that changed. n == 0: it is not there. */
 struct explain_field {
 	struct str before, after;
+	size_t number; /* of before, from 1; 0: it was not there */
 	bool same;
 };
 
@@ -49,7 +50,8 @@ struct explained {
 	size_t fields;
 	bool more;        /* there are more than EXPLAIN_FIELDS_MAX */
 	bool *used;       /* of each entry of the trace: it was printed */
-	struct strv mend; /* what would be mended, a line each */
+	struct buf *mend; /* what would be mended: the words for all, then each field */
+	size_t mends;
 	bool refused;     /* it cannot be mended; then mend says why */
 	const char *loop; /* it goes round in a circle: an SMTP reply; NULL: no */
 	int64_t size;     /* octets as it would go out, line ends as they are */

@@ -1,6 +1,7 @@
 #include "push/explain.h"
 #include "mail/head.h"
 #include "mail/text.h"
+#include "smtp/idna.h"
 
 /* ---- What both forms share ---- */
 
@@ -14,30 +15,55 @@ static bool is_envelope(const struct trace_entry *t)
 	return is_at(t, STR(TRACE_ENVELOPE_SENDER)) || is_at(t, STR(TRACE_ENVELOPE_RCPT));
 }
 
-/* The next entry from *at on that was not printed and belongs to the place; place.p NULL:
- * to the header, anywhere. */
-static const struct trace_entry *next_why(struct explained *e, struct str place,
-                                          size_t *at)
+/* Whose reasons are asked for: a place of the envelope, a field of the header, or (both NULL)
+ * all that are left of the header. */
+struct whose {
+	const char *place;
+	const struct explain_field *field;
+};
+
+static struct str name_of(struct str raw)
+{
+	ptrdiff_t colon = str_chr(raw, ':');
+
+	return str_trim(str_head(raw, colon < 0 ? 0 : (size_t)colon));
+}
+
+static struct str field_name(const struct explain_field *f)
+{
+	return name_of(f->before.n ? f->before : f->after);
+}
+
+/* A field that was made is none of those that were there; one that stands in place of an old
+ * one has the reasons of both. */
+static bool is_of_field(const struct trace_entry *t, const struct explain_field *f)
+{
+	if (t->field)
+		return t->field == f->number;
+	return f->after.n && is_at(t, name_of(f->after));
+}
+
+static bool is_of(const struct trace_entry *t, struct whose w)
+{
+	if (w.place)
+		return is_at(t, str_z(w.place));
+	return w.field ? is_of_field(t, w.field) : !is_envelope(t);
+}
+
+/* The next entry from *at on that was not printed and is one of these. */
+static const struct trace_entry *next_why(struct explained *e, struct whose w, size_t *at)
 {
 	const struct trace *t = e->x->compose->trace;
 
 	for (; t && *at < t->n; (*at)++) {
 		const struct trace_entry *one = &t->entry[*at];
 
-		if (e->used[*at] || (place.p ? !is_at(one, place) : is_envelope(one)))
+		if (e->used[*at] || !is_of(one, w))
 			continue;
 		e->used[(*at)++] = true;
 		return one;
 	}
 	return NULL;
-}
-
-static struct str field_name(const struct explain_field *f)
-{
-	struct str raw = f->before.n ? f->before : f->after;
-	ptrdiff_t colon = str_chr(raw, ':');
-
-	return str_trim(str_head(raw, colon < 0 ? 0 : (size_t)colon));
 }
 
 static bool field_wanted(const struct explained *e, const struct explain_field *f)
@@ -65,6 +91,16 @@ static bool same_words(struct str a, struct str b)
 	}
 }
 
+static bool has_long_line(struct str s)
+{
+	struct str line;
+
+	while (s.n && str_cut(&s, '\n', &line))
+		if (line.n > COMPOSE_LINE_MAX)
+			return true;
+	return false;
+}
+
 /* Of a change that has no entry in the trace. */
 static const char *why_else(const struct explain_field *f)
 {
@@ -74,8 +110,11 @@ static const char *why_else(const struct explain_field *f)
 		return "made for every message";
 	if (!f->after.n)
 		return "left out, or made a part of another one of this name";
-	return same_words(f->before, f->after) ? "folded: no line may be over 998 octets"
-	                                       : "changed";
+	if (same_words(f->before, f->after))
+		return "folded: no line may be over 998 octets";
+	return has_long_line(f->before)
+	           ? "in encoded words (RFC 2047): no line may be over 998 octets"
+	           : "changed";
 }
 
 static size_t route_of(const struct explained *e, struct str rcpt, struct buf *why)
@@ -125,14 +164,14 @@ static void put_address(struct buf *b, const char *prefix, struct str a)
 	put_lines(b, prefix, a.n ? a : STR("<>"));
 }
 
-/* Adds the reasons of a place. False: there are none. */
-static bool put_why(struct explained *e, struct buf *b, struct str place)
+/* Adds the reasons. False: there are none. */
+static bool put_why(struct explained *e, struct buf *b, struct whose w)
 {
 	const struct trace_entry *t;
 	bool any = false;
 	size_t at = 0;
 
-	while (b->n < EXPLAIN_ROOM && (t = next_why(e, place, &at))) {
+	while (b->n < EXPLAIN_ROOM && (t = next_why(e, w, &at))) {
 		buf_z(b, "        ");
 		if (t->old[0] || t->new[0])
 			buf_fmt(b, "%s%s%s: ", t->old,
@@ -157,7 +196,7 @@ static void text_sender(struct explained *e, struct buf *b)
 	}
 	if (!e->m->env.has_sender)
 		buf_z(b, "        no -f: the submitter's login\n");
-	put_why(e, b, STR(TRACE_ENVELOPE_SENDER));
+	put_why(e, b, (struct whose){ .place = TRACE_ENVELOPE_SENDER });
 }
 
 static void text_rcpts(struct explained *e, struct buf *b)
@@ -170,7 +209,7 @@ static void text_rcpts(struct explained *e, struct buf *b)
 		put_address(b, "    - ", e->m->env.rcpt[i].addr);
 	if (i < e->m->env.rcpts)
 		buf_fmt(b, "      ... and %zu more\n", e->m->env.rcpts - i);
-	put_why(e, b, STR(TRACE_ENVELOPE_RCPT));
+	put_why(e, b, (struct whose){ .place = TRACE_ENVELOPE_RCPT });
 	if (e->m->noted)
 		buf_z(b, "        planned when it was first tried; `mailchute retry "
 		         "--recompose` has it planned anew\n");
@@ -208,21 +247,43 @@ static void text_header(struct explained *e, struct buf *b)
 		}
 		put_lines(b, "    - ", f->before);
 		put_lines(b, "    + ", f->after);
-		if (!put_why(e, b, field_name(f)))
+		if (!put_why(e, b, (struct whose){ .field = f }))
 			buf_fmt(b, "        %s\n", why_else(f));
 	}
 	if (i < e->fields || e->more)
 		buf_z(b, "      ... and more\n");
 	if (e->x->what == EXPLAIN_ALL)
-		put_why(e, b, STR_NONE);
+		put_why(e, b, (struct whose){ .place = NULL });
+}
+
+/* What a host without SMTPUTF8 gets for an address of the envelope. False: just that. */
+static bool put_ascii(struct buf *b, struct str addr)
+{
+	_cleanup_buf_ struct buf ascii = BUF_INIT;
+
+	if (str_is_ascii(addr))
+		return false;
+	put_lines(b, "    - ", addr);
+	if (idna_address(&ascii, addr) == 0)
+		put_lines(b, "    + ", buf_view(&ascii));
+	else
+		buf_z(b, "        refused: 553 5.6.7 the address needs SMTPUTF8\n");
+	return true;
 }
 
 static void text_content(const struct explained *e, struct buf *b)
 {
+	const struct plan *p = &e->m->note.plan;
+	const size_t room = b->n + EXPLAIN_ROOM;
+	bool any;
+
 	buf_z(b, "for a host that offers nothing\n");
-	for (size_t i = 0; i < e->mend.n && i < EXPLAIN_MEND_MAX; i++)
-		put_lines(b, "      ", str_z(e->mend.v[i]));
-	if (e->mend.n == 0)
+	any = put_ascii(b, str_z(p->sender));
+	for (size_t i = 0; i < p->rcpts && b->n < room; i++)
+		any |= !p->rcpt[i].refused && put_ascii(b, str_z(p->rcpt[i].addr));
+	for (size_t i = 0; i < e->mends; i++)
+		put_lines(b, "      ", buf_view(&e->mend[i]));
+	if (e->mends == 0 && !any)
 		buf_z(b, "      nothing has to be mended\n");
 	if (e->loop)
 		buf_fmt(b, "refused\n      %s\n", e->loop);
@@ -308,7 +369,7 @@ static void json_text(struct buf *b, const char *key, struct str v)
 }
 
 /* Adds "why": what changed step by step. */
-static void json_why(struct explained *e, struct buf *b, struct str place,
+static void json_why(struct explained *e, struct buf *b, struct whose w,
                      const char *otherwise)
 {
 	const struct trace_entry *t;
@@ -317,7 +378,7 @@ static void json_why(struct explained *e, struct buf *b, struct str place,
 
 	json_key(b, "why");
 	buf_c(b, '[');
-	while (b->n < (size_t)2 * EXPLAIN_ROOM && (t = next_why(e, place, &at))) {
+	while (b->n < (size_t)2 * EXPLAIN_ROOM && (t = next_why(e, w, &at))) {
 		json_comma(b);
 		buf_c(b, '{');
 		json_text(b, "from", str_z(t->old));
@@ -334,6 +395,19 @@ static void json_why(struct explained *e, struct buf *b, struct str place,
 	buf_c(b, ']');
 }
 
+/* Adds what a host without SMTPUTF8 gets for an address, when it is another one. */
+static void json_ascii(struct buf *b, struct str addr)
+{
+	_cleanup_buf_ struct buf ascii = BUF_INIT;
+
+	if (str_is_ascii(addr))
+		return;
+	if (idna_address(&ascii, addr) == 0)
+		json_text(b, "ascii", buf_view(&ascii));
+	else
+		json_text(b, "needs", STR("SMTPUTF8"));
+}
+
 static void json_sender(struct explained *e, struct buf *b)
 {
 	_cleanup_buf_ struct buf room = BUF_INIT;
@@ -342,7 +416,8 @@ static void json_sender(struct explained *e, struct buf *b)
 	buf_c(b, '{');
 	json_text(b, "before", sender_before(e, &room));
 	json_text(b, "after", str_z(e->m->note.plan.sender));
-	json_why(e, b, STR(TRACE_ENVELOPE_SENDER), NULL);
+	json_ascii(b, str_z(e->m->note.plan.sender));
+	json_why(e, b, (struct whose){ .place = TRACE_ENVELOPE_SENDER }, NULL);
 	buf_c(b, '}');
 }
 
@@ -357,7 +432,7 @@ static void json_rcpts(struct explained *e, struct buf *b)
 		json_str(b, e->m->env.rcpt[i].addr);
 	}
 	buf_c(b, ']');
-	json_why(e, b, STR(TRACE_ENVELOPE_RCPT), NULL);
+	json_why(e, b, (struct whose){ .place = TRACE_ENVELOPE_RCPT }, NULL);
 	json_key(b, "recipients");
 	buf_c(b, '[');
 	for (size_t i = 0; i < p->rcpts && b->n < (size_t)4 * EXPLAIN_ROOM; i++) {
@@ -367,6 +442,7 @@ static void json_rcpts(struct explained *e, struct buf *b)
 		json_comma(b);
 		buf_c(b, '{');
 		json_text(b, "address", str_z(p->rcpt[i].addr));
+		json_ascii(b, str_z(p->rcpt[i].addr));
 		if (p->rcpt[i].refused)
 			json_text(b, "refused", str_z(p->rcpt[i].refused));
 		json_text(b, "route", str_z(e->x->conf->smarthost[route].name));
@@ -395,7 +471,7 @@ static void json_header(struct explained *e, struct buf *b)
 		json_text(b, "before", f->before);
 		json_text(b, "after", f->after);
 		if (!f->same)
-			json_why(e, b, field_name(f), why_else(f));
+			json_why(e, b, (struct whose){ .field = f }, why_else(f));
 		buf_c(b, '}');
 	}
 	buf_c(b, ']');
@@ -405,9 +481,9 @@ static void json_content(const struct explained *e, struct buf *b)
 {
 	json_key(b, "mend");
 	buf_c(b, '[');
-	for (size_t i = 0; i < e->mend.n && i < EXPLAIN_MEND_MAX; i++) {
+	for (size_t i = 0; i < e->mends; i++) {
 		json_comma(b);
-		json_str(b, str_z(e->mend.v[i]));
+		json_str(b, buf_view(&e->mend[i]));
 	}
 	buf_c(b, ']');
 	json_key(b, "mendable");

@@ -1,5 +1,6 @@
 #include "push/message.h"
 #include "base/io.h"
+#include "mail/addr.h"
 #include "mail/head.h"
 #include <errno.h>
 #include <sys/stat.h>
@@ -38,6 +39,7 @@ void message_conf(const struct conf *conf, char room[static MESSAGE_NAME_MAX + 1
 		                       conf->hostname[0] ? str_z(conf->hostname) : name,
 		                   .nodename = str_z(room),
 		                   .domain = str_z(conf->domain),
+		                   .domain_fits = addr_domain_ok(str_z(conf->domain)),
 		                   .domain_given = conf->domain_given,
 		                   .admin = str_z(conf->admin),
 		                   .rules = conf->rule,

@@ -5,6 +5,7 @@
  * record alone, and to the record with its write. Status 1 when composing with README's two
  * lines costs more than the latter.
  * Usage: build/bench/compose [ROUNDS] */
+#include "mail/addr.h"
 #include "mail/compose.h"
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -64,6 +65,7 @@ static void compose_rounds(const char *header, bool named, unsigned rounds)
 	const struct compose_conf c = { .hostname = STR("box.example.org"),
 		                        .nodename = STR("box"),
 		                        .domain = STR("example.org"),
+		                        .domain_fits = addr_domain_ok(STR("example.org")),
 		                        .rules = &rule,
 		                        .rules_n = 1 };
 	struct env_rcpt rcpt = { .addr = STR("root") };

@@ -604,6 +604,56 @@ static void test_glob(void **state)
 	assert_false(addr_glob(buf_view(&p), buf_view(&a)));
 }
 
+/* What is judged apart comes to the same as judged at once: all short strings. */
+static void test_simple(void **state)
+{
+	static const char bytes[] = "ab.@\"[]:+= \\\x7f\xc3";
+	const size_t n = sizeof(bytes) - 1;
+	size_t simple = 0, bare = 0, all = 1;
+	char text[7];
+
+	(void)state;
+	for (size_t length = 0; length <= 5; length++, all *= n) {
+		for (size_t k = 0; k < all; k += length < 5 ? 1 : 11) {
+			const struct str s = { text, length };
+			struct str local, domain;
+			size_t rest = k;
+			bool ok;
+
+			for (size_t i = 0; i < length; i++, rest /= n)
+				text[i] = bytes[rest % n];
+			text[length] = '\0';
+			ok = addr_envelope_ok(s);
+			if (addr_is_simple(s)) {
+				_cleanup_buf_ struct buf plain = BUF_INIT;
+				struct addr_list l;
+				struct addr a;
+
+				simple++;
+				addr_list_start(&l, s);
+				if (!ok || !addr_list_next(&l, &a))
+					fail_msg("%s: simple, and none", text);
+				addr_plain(&plain, &a);
+				if (!str_eq(buf_view(&plain), s))
+					fail_msg("%s: becomes %s", text, plain.p);
+			}
+			addr_split(s, &local, &domain);
+			if (ok && addr_has_domain(s) != (domain.n > 0))
+				fail_msg("%s: has it a domain?", text);
+			if (ok && domain.n && !addr_domain_ok(domain))
+				fail_msg("%s: its domain is refused", text);
+			if (!ok || domain.n || length + 2 > sizeof(text))
+				continue;
+			bare++;
+			text[length] = '@';
+			text[length + 1] = 'b';
+			if (!addr_envelope_ok((struct str){ text, length + 2 }))
+				fail_msg("%.*s: refused", (int)length + 2, text);
+		}
+	}
+	assert_true(simple > 1000 && bare > 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -613,6 +663,7 @@ int main(void)
 		cmocka_unit_test(test_split),    cmocka_unit_test(test_glob),
 		cmocka_unit_test(test_rfc),      cmocka_unit_test(test_short),
 		cmocka_unit_test(test_bytes),    cmocka_unit_test(test_many),
+		cmocka_unit_test(test_simple),
 	};
 
 	return cmocka_run_group_tests_name("addr", tests, NULL, NULL);

@@ -14,6 +14,10 @@
 #define FROM "From: e@x.example\n"
 #define MADE "Date: Sun, 11 Jan 1970 10:00:00 +0000\nMessage-ID: <1@x.example>\n"
 
+#define X10 "xxxxxxxxxx"
+#define X100 X10 X10 X10 X10 X10 X10 X10 X10 X10 X10
+#define X1000 X100 X100 X100 X100 X100 X100 X100 X100 X100 X100
+
 #define Z(text) ((char[]){ text }) /* of static duration: outside of functions only */
 
 static char *corp[] = { Z("nobody.example"), Z("*.corp.example") };
@@ -224,16 +228,84 @@ static void test_parts(void **state)
 		  NULL,
 		  1,
 		  { "refused, 5.6." } },
+		{ "NUL in the header",
+		  TOP "Fa@y.example\nRa@y.example\n\nSubject: a@b\n" FROM TO "\n",
+		  NULL,
+		  1,
+		  { "      header: header\n      - Subject: a@b\n      + Subject: a "
+		    "b\n" } },
+		{ "a subject without blanks",
+		  TOP "Fa@y.example\nRa@y.example\n\n" FROM TO MADE "Subject: " X1000
+		      "\n\n",
+		  NULL,
+		  1,
+		  { "    + Subject: =?", "in encoded words (RFC 2047)",
+		    "nothing has to be mended" } },
+		{ "each field has its own reasons",
+		  TOP
+		  "Fa@y.example\nRa@y.example\n\nFrom: (x)\nFrom: root\nSender: ann\n" TO
+		      MADE "\n",
+		  NULL,
+		  1,
+		  { "sender\n      a@y.example\nrecipients",
+		    "    - From: (x)\n    + X-Original-From: (x)\n        kept as "
+		    "X-Original-From: there is no address in it\n    - From: root\n",
+		    "+ From: \"Eddy at box.x.example\" "
+		    "<alerts+box.x.example@isp.example>\n        root -> root@x.example: "
+		    "it",
+		    "+ Sender: ann@x.example\n        ann -> ann@x.example: it has" } },
+		{ "one that was left out, and one that was made",
+		  TOP "Fa@y.example\nRa@y.example\n\nFrom: (x)\n" TO MADE "\n",
+		  NULL,
+		  1,
+		  { "    + X-Original-From: (x)\n        kept as X-Original-From: there "
+		    "is no "
+		    "address in it\n      To: ",
+		    "+ From: \"Eddy\" <a@y.example>\n        a@y.example: there was "
+		    "none: who" } },
+		{ "one that was empty, and is made",
+		  TOP "Fa@y.example\nRa@y.example\n\n" FROM TO "Message-ID:\nDate:\n\n",
+		  NULL,
+		  1,
+		  { "    - Message-ID:\n", "it is empty\n",
+		    "there was none: made of the id\n", "!made for every" } },
+		{ "without SMTPUTF8: a header",
+		  TOP "Fa@y.example\nRa@y.example\n\n" FROM
+		      "To: b@b\xc3\xbc.example\n" MADE "\n",
+		  NULL,
+		  1,
+		  { "      - To: b@b\xc3\xbc.example\n      + To: "
+		    "b@xn--b-eha.example\n" } },
+		{ "without SMTPUTF8: the envelope",
+		  TOP "Fa@b\xc3\xbc.example\nRj\xc3\xb6@y.example\nRb@b\xc3\xbc."
+		      "example\n\n" FROM TO MADE "\n",
+		  NULL,
+		  1,
+		  { "nothing\n    - a@b\xc3\xbc.example\n    + a@xn--b-eha.example\n"
+		    "    - j\xc3\xb6@y.example\n        refused: 553 5.6.7 the address "
+		    "needs "
+		    "SMTPUTF8\n    - b@b\xc3\xbc.example\n    + "
+		    "b@xn--b-eha.example\nsize",
+		    "!nothing has to be" } },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		_cleanup_buf_ struct buf out = BUF_INIT;
-		int e = explained(str_z(rows[i].file), rows[i].note, rows[i].smarthosts,
-		                  false, &out);
+		_cleanup_buf_ struct buf out = BUF_INIT, file = BUF_INIT;
+		char *nul;
+		int e;
 
+		buf_z(&file, rows[i].file);
+		nul = strstr(file.p, "a@b\n");
+		if (nul)
+			nul[1] = '\0';
+		e = explained(buf_view(&file), rows[i].note, rows[i].smarthosts, false,
+		              &out);
 		if (e)
 			fail_msg("%s: %d", rows[i].name, e);
+		for (size_t k = 0; k < out.n; k++)
+			if (out.p[k] == '\0')
+				out.p[k] = '@';
 		for (size_t k = 0; k < 5 && rows[i].want[k]; k++) {
 			bool not = rows[i].want[k][0] == '!';
 			const char *text = rows[i].want[k] + not ;

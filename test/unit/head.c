@@ -268,13 +268,43 @@ static void test_linear(void **state)
 	}
 }
 
+/* Every octet at every place of names that are shorter and longer than what is looked at in one
+ * go. */
+static void test_name_octets(void **state)
+{
+	enum { LONGEST = 20 };
+
+	(void)state;
+	for (size_t n = 1; n <= LONGEST; n++)
+		for (size_t i = 0; i < n * 256; i++) {
+			const size_t at = i / 256;
+			const char c = (char)i;
+			const bool blank =
+			    (c == ' ' || c == '\t') && at > 0 && at == n - 1;
+			size_t want = c > ' ' && c < 0x7f ? n : 0;
+			char text[LONGEST + 4];
+			struct str rest = { text, n + 4 };
+			struct head_field f = { .raw = STR_NONE };
+
+			if (c == ':' || blank)
+				want = at;
+			memset(text, 'x', n);
+			memcpy(text + n, ": v\n", 4);
+			text[at] = c;
+			if (head_next(&rest, &f) != (want > 0) || f.name.n != want ||
+			    rest.n != (want ? 0 : n + 4))
+				fail_msg("%zu octets, 0x%02zx at %zu: got a name of %zu",
+				         n, i % 256, at, f.name.n);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_length), cmocka_unit_test(test_prefixes),
-		cmocka_unit_test(test_next),   cmocka_unit_test(test_long),
-		cmocka_unit_test(test_unfold), cmocka_unit_test(test_mail),
-		cmocka_unit_test(test_linear),
+		cmocka_unit_test(test_next),   cmocka_unit_test(test_name_octets),
+		cmocka_unit_test(test_long),   cmocka_unit_test(test_unfold),
+		cmocka_unit_test(test_mail),   cmocka_unit_test(test_linear),
 	};
 
 	return cmocka_run_group_tests_name("head", tests, NULL, NULL);

@@ -9,6 +9,30 @@ static char any[] = "*", root_any[] = "root@*", lan[] = "*@*.lan";
 static char www[] = "www-data", as[] = "eddy@isp.example";
 static char *www_users[] = { www };
 
+/* The rule that masq_find() gives; its template is the rule's. */
+static const struct masq_rule *find(const struct masq_rule *rules, size_t n,
+                                    unsigned where, struct str addr,
+                                    const struct masq_who *who)
+{
+	const char *template = NULL;
+	const struct masq_rule *r = masq_find(rules, n, where, addr, who, &template);
+	int line;
+
+	if (r)
+		assert_ptr_equal(template, masq_template(r, addr, &line));
+	return r;
+}
+
+/* What the rule makes of addr. */
+static int make(struct buf *b, const struct masq_rule *rule, struct str addr,
+                const struct masq_who *who)
+{
+	int line;
+	const char *template = masq_template(rule, addr, &line);
+
+	return template ? masq_expand(b, template, addr, who) : -EINVAL;
+}
+
 static void test_find(void **state)
 {
 	const struct masq_rule rules[] = {
@@ -39,8 +63,8 @@ static void test_find(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		const struct masq_who who = { .login = str_z(rows[i].login) };
-		const struct masq_rule *r = masq_find(
-		    rules, ARRAY_LEN(rules), rows[i].where, str_z(rows[i].addr), &who);
+		const struct masq_rule *r = find(rules, ARRAY_LEN(rules), rows[i].where,
+		                                 str_z(rows[i].addr), &who);
 
 		if ((r ? (int)(r - rules) : -1) != rows[i].want)
 			fail_msg("%s: got %d", rows[i].name, r ? (int)(r - rules) : -1);
@@ -91,25 +115,32 @@ static void test_users(void **state)
 /* Mail of a listener's clients only, and which of them. */
 static void test_client(void **state)
 {
-	static char lab[] = "192.0.2.*";
-	char *globs[] = { lab };
+	static char lab[] = "192.0.2.*", scanner[] = "auth=scan?";
+	char *globs[] = { lab, scanner };
 	const struct masq_rule rules[] = {
 		{ .match = any,
 		  .as = as,
 		  .rewrite = MASQ_FROM,
-		  .client = { .v = globs, .n = 1 } },
+		  .client = { .v = globs, .n = 2 } },
 		{ .match = any, .as = as, .rewrite = MASQ_FROM },
 	};
 	static const struct {
 		const char *client;
 		int want;
-	} rows[] = { { "192.0.2.7", 0 }, { "192.0.20.7", 1 }, { "", 1 } };
+	} rows[] = { { "ip=192.0.2.7 helo=x port=25", 0 },
+		     { "ip=192.0.20.7 helo=x port=25", 1 },
+		     { "ip=192.0.20.7 helo=ip=192.0.2.7 port=25", 1 },
+		     { "ip=192.0.20.7 helo=192.0.2.7 port=25", 1 },
+		     { "ip=192.0.20.7 auth=scan1 port=25", 0 },
+		     { "ip=192.0.20.7 auth=scan10", 1 },
+		     { "192.0.2.7", 1 },
+		     { "", 1 } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		const struct masq_who who = { .client = str_z(rows[i].client) };
 		const struct masq_rule *r =
-		    masq_find(rules, ARRAY_LEN(rules), MASQ_FROM, STR("a@b"), &who);
+		    find(rules, ARRAY_LEN(rules), MASQ_FROM, STR("a@b"), &who);
 
 		if (r != &rules[rows[i].want])
 			fail_msg("%s", rows[i].client);
@@ -159,7 +190,7 @@ static void test_address(void **state)
 		int r;
 
 		buf_c(&b, '>');
-		r = masq_address(&b, &rule, str_z(rows[i].addr), &who);
+		r = make(&b, &rule, str_z(rows[i].addr), &who);
 		free(template);
 		if (r != (rows[i].want ? 0 : -EINVAL) ||
 		    !str_eq(str_from(buf_view(&b), 1), str_z(rows[i].want)))
@@ -242,20 +273,19 @@ static void test_map_rule(void **state)
 
 	(void)state;
 	/* Not read: it matches nothing. */
-	assert_ptr_equal(masq_find(rules, 2, MASQ_FROM, STR("old@foo.example"), &who),
+	assert_ptr_equal(find(rules, 2, MASQ_FROM, STR("old@foo.example"), &who),
 	                 &rules[1]);
 	assert_int_equal(masq_map_parse(str_z(map_text), &rules[0].table, &line, &why),
 	                 0);
-	assert_ptr_equal(masq_find(rules, 2, MASQ_FROM, STR("old@foo.example"), &who),
+	assert_ptr_equal(find(rules, 2, MASQ_FROM, STR("old@foo.example"), &who),
 	                 &rules[0]);
-	assert_ptr_equal(masq_find(rules, 2, MASQ_FROM, STR("x@lab.example"), &who),
+	assert_ptr_equal(find(rules, 2, MASQ_FROM, STR("x@lab.example"), &who),
 	                 &rules[1]);
-	assert_ptr_equal(masq_find(rules, 2, MASQ_FROM, STR("no@foo.example"), &who),
+	assert_ptr_equal(find(rules, 2, MASQ_FROM, STR("no@foo.example"), &who),
 	                 &rules[1]);
-	assert_int_equal(masq_address(&b, &rules[0], STR("old+7@foo.example"), &who), 0);
+	assert_int_equal(make(&b, &rules[0], STR("old+7@foo.example"), &who), 0);
 	assert_true(str_eq(buf_view(&b), STR("new+7@example.org")));
-	assert_int_equal(masq_address(&b, &rules[0], STR("no@foo.example"), &who),
-	                 -EINVAL);
+	assert_int_equal(make(&b, &rules[0], STR("no@foo.example"), &who), -EINVAL);
 	masq_map_free(rules[0].table);
 }
 

@@ -461,6 +461,8 @@ static void check_row(const struct row *t, const struct mend_host *h)
 #define QP "Content-Transfer-Encoding: quoted-printable\n"
 #define B64 "Content-Transfer-Encoding: base64\n"
 #define NUL5 "\0\0\0\0\0"
+#define X10 "xxxxxxxxxx"
+#define X70 X10 X10 X10 X10 X10 X10 X10
 
 static void bodies(void **state)
 {
@@ -618,6 +620,41 @@ static void bodies(void **state)
 		  "--b\nContent-Type: multipart/mixed; boundary=c\n\n--b\nContent-Type: "
 		  "text/plain; charset=unknown-8bit\n" QP "\nabc abc =E9\n--b--\n",
 		  NULL },
+		{ "a multipart that says it is quoted-printable",
+		  STR("Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n" QP
+		      "\n"),
+		  STR("\xe9\n--b\n\nabc \xe9 =E9\n--b\n" QP "\n=E9\n--b--\n"),
+		  "boundary=b\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n",
+		  "?\n--b\nContent-Type: text/plain; charset=unknown-8bit\n" QP
+		  "\nabc =E9 =3DE9\n--b\n" QP "\n=E9\n--b--\n",
+		  NULL },
+		{ "base64, and inside of another", STR(MULTI),
+		  STR("--b\nContent-Type: multipart/mixed; boundary=c\n" B64
+		      "\n--c\n\nabc "
+		      "\xe9\n--c--\n--b--\n"),
+		  "mixed",
+		  "--b\nContent-Type: multipart/mixed; "
+		  "boundary=c\nContent-Transfer-Encoding: "
+		  "7bit\n\n--c\nContent-Type: text/plain; charset=unknown-8bit\n" QP
+		  "\nabc =E9\n--c--\n--b--\n",
+		  NULL },
+		{ "one that is encoded",
+		  STR("Content-Type: multipart/mixed; boundary=_b\n" B64 "\n"),
+		  STR(X70 "AAAAAAAAAA\r\nBB\xe9"
+		          "BB\n"),
+		  "boundary=_b\n" B64 "MIME-Version", X70 "AAAAAA\nAAAA\nBBBB\n", NULL },
+		{ "one that is encoded, in quoted-printable", STR(MULTI),
+		  STR("--b\nContent-Type: multipart/mixed; boundary==_c\n" QP
+		      "\n--=3D_c=0A=0A\xe9"
+		      "a =\n--=3D_c--=\n--b--\n"),
+		  "mixed",
+		  "--b\nContent-Type: multipart/mixed; boundary==_c\n" QP
+		  "\n--=3D_c=0A=0A=E9"
+		  "a =\n--=3D_c--=\n--b--\n",
+		  NULL },
+		{ "signed, and says it is base64",
+		  STR("Content-Type: multipart/signed; boundary=b\n" B64 "\n"),
+		  STR("--b\n\n\xe9\n--b--\n"), NULL, NULL, "it is signed" },
 		{ "signed beside", STR(MULTI),
 		  STR("--b\nContent-Type: multipart/signed; "
 		      "boundary=c\n\n--c\n\nx\n--c--\n"

@@ -149,7 +149,7 @@ static void types(void **state)
 		{ "encoded multipart",
 		  "Content-Type: multipart/mixed; boundary=b\n"
 		  "Content-Transfer-Encoding: base64\n",
-		  "multipart/mixed", MIME_SEALED, MIME_CTE_BASE64, "b", false },
+		  "multipart/mixed", MIME_MULTIPART, MIME_CTE_BASE64, "b", false },
 	};
 
 	(void)state;

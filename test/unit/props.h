@@ -64,6 +64,26 @@ static inline void props_replace(struct str text, const struct addr *a, size_t n
 		PROPS_REQUIRE(str_eq(found.comment, a->comment));
 }
 
+/* A mailbox is what the whole grammar finds, which a comment in front calls for: rest is what
+ * the list was before it. */
+static inline void props_grammar(struct str rest, const struct addr *a)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	struct addr_list l;
+	struct addr g;
+
+	buf_z(&b, "()");
+	buf_str(&b, rest);
+	addr_list_start(&l, buf_view(&b));
+	PROPS_REQUIRE(addr_list_next(&l, &g));
+	PROPS_REQUIRE(str_eq(g.spec, a->spec) && str_eq(g.phrase, a->phrase));
+	PROPS_REQUIRE(str_eq(g.local, a->local) && str_eq(g.domain, a->domain));
+	PROPS_REQUIRE(str_eq(g.comment, a->comment));
+	PROPS_REQUIRE(g.angled == a->angled && g.open == a->open);
+	PROPS_REQUIRE(g.whole.p + g.whole.n - b.p ==
+	              a->whole.p + a->whole.n - rest.p + 2);
+}
+
 /* Any text as a list: the spans are in it, in order, and what is between them and they
  * themselves are the text. Returns how many addresses are in it. */
 static inline size_t props_addr(struct str text)
@@ -71,11 +91,11 @@ static inline size_t props_addr(struct str text)
 	_cleanup_buf_ struct buf printed = BUF_INIT;
 	struct addr_list l;
 	struct addr a;
-	struct str todo = text;
+	struct str todo = text, rest = text;
 	size_t n = 0;
 
 	addr_list_start(&l, text);
-	while (addr_list_next(&l, &a)) {
+	for (; addr_list_next(&l, &a); rest = l.rest) {
 		_cleanup_buf_ struct buf plain = BUF_INIT, name = BUF_INIT;
 
 		PROPS_REQUIRE(props_inside(todo, a.whole) && a.whole.n > 0);
@@ -96,6 +116,8 @@ static inline size_t props_addr(struct str text)
 			props_plain(buf_view(&plain));
 		phrase_text(&name, &a);
 		PROPS_REQUIRE(name.n <= PHRASE_MAX);
+		if (n < 20 && text.n < 4096)
+			props_grammar(rest, &a);
 		if (a.spec.n && n < 20 && text.n < 4096)
 			props_replace(text, &a, n);
 		n++;

@@ -12,9 +12,10 @@ static const struct compose_conf conf = { .hostname = { "box.example.org", 15 } 
 
 static void received(struct str client, struct buf *ret)
 {
-	const struct envelope e = { .client = client, .uid = 1000, .time = 1795311960 };
+	const struct envelope e = { .client = client, .uid = 1000 };
 
-	received_add(ret, &conf, &e, STR(ID));
+	received_add(ret, received_host(&conf), &e, STR(ID),
+	             STR("Sun, 22 Nov 2026 01:46:00 +0000"));
 }
 
 static void test_words(void **state)
@@ -25,6 +26,12 @@ static void test_words(void **state)
 		{ "none", "",
 		  "Received: by box.example.org (mailchute, from userid 1000)" TAIL },
 		{ "plain", "ip=192.0.2.7 helo=printer port=25",
+		  "Received: from printer ([192.0.2.7])" BY "ESMTP" TAIL },
+		{ "HELO", "ip=192.0.2.7 helo=printer port=25 with=SMTP",
+		  "Received: from printer ([192.0.2.7])" BY "SMTP" TAIL },
+		{ "HELO under TLS", "ip=192.0.2.7 helo=printer tls=1.3 with=SMTP",
+		  "Received: from printer ([192.0.2.7])" BY "ESMTPS" TAIL },
+		{ "another with", "ip=192.0.2.7 helo=printer with=X",
 		  "Received: from printer ([192.0.2.7])" BY "ESMTP" TAIL },
 		{ "TLS", "ip=192.0.2.7 helo=printer tls=1.3",
 		  "Received: from printer ([192.0.2.7])" BY "ESMTPS" TAIL },
@@ -44,6 +51,14 @@ static void test_words(void **state)
 		{ "no HELO", "ip=192.0.2.7",
 		  "Received: from [192.0.2.7] ([192.0.2.7])" BY "ESMTP" TAIL },
 		{ "no address", "helo=x", "Received: from x" BY "ESMTP" TAIL },
+		{ "unix:", "uid=1000 helo=payroll",
+		  "Received: from payroll (userid 1000)" BY "ESMTP" TAIL },
+		{ "unix:, no HELO", "uid=1000",
+		  "Received: from unknown (userid 1000)" BY "ESMTP" TAIL },
+		{ "unix:, hostile HELO", "uid=1000 helo=x\\x20(userid\\x200)",
+		  "Received: from x??userid?0? (userid 1000)" BY "ESMTP" TAIL },
+		{ "hostile uid", "uid=1)(x helo=x",
+		  "Received: from x (userid 1??x)" BY "ESMTP" TAIL },
 		{ "nothing known", "port=25", "Received: from unknown" BY "ESMTP" TAIL },
 		{ "no words", "printer, [192.0.2.7]",
 		  "Received: from unknown" BY "ESMTP" TAIL },
@@ -76,7 +91,7 @@ static void test_words(void **state)
 /* Any byte in any word: the field stays one, of legal lines, with its comments closed. */
 static void test_hostile(void **state)
 {
-	static const char *const keys[] = { "ip=", "helo=", "auth=", "tls=", "" };
+	static const char *const keys[] = { "ip=", "uid=", "helo=", "auth=", "tls=", "" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(keys) * 256; i++) {
