@@ -191,7 +191,7 @@ static int queue_file(struct work *w, const struct buf who[static 3], struct buf
 	if (fd < 0 || lseek(in, 0, SEEK_SET) < 0)
 		return say(ret, -errno, strerror(errno));
 	e = io_write(fd, b.p, b.n);
-	n = e < 0 ? e : io_copy(in, fd, NULL);
+	n = e < 0 ? e : io_copy(in, fd, INT64_MAX, NULL);
 	if (n >= 0 && lseek(fd, 0, SEEK_SET) < 0)
 		n = -errno;
 	if (n >= 0)
@@ -468,7 +468,7 @@ int explain_run(const struct explain_request *q)
 	int code;
 
 	(void)clock_real(); /* a test's clock is a file: opened while that can be done */
-	if (conf_load_no_secrets(q->conf, &conf, &err) < 0) {
+	if (conf_load_no_files(q->conf, &conf, &err) < 0) {
 		rest = buf_view(&err);
 		while (rest.n && str_cut(&rest, '\n', &line))
 			if (line.n)

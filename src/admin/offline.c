@@ -48,7 +48,9 @@ static int become_owner(const char *path, struct buf *ret)
 
 int offline_open(struct spool *s, const char *path, bool acts, struct buf *ret)
 {
+	struct jobs stuck = { .v = NULL };
 	const char *where = "";
+	bool done;
 	int e;
 
 	e = become_owner(path, ret);
@@ -78,7 +80,9 @@ int offline_open(struct spool *s, const char *path, bool acts, struct buf *ret)
 	 * before this is read would be sent again. */
 	spool_recover(s);
 	derived_recover(s);
-	if (journals_replay(s, clock_real(), NULL, NULL))
+	done = journals_replay(s, clock_real(), NULL, NULL, &stuck) == JOURNAL_DONE;
+	jobs_free(&stuck);
+	if (done)
 		return EX_OK;
 	buf_fmt(ret, "%s has no room for what mailchuted learned before it ended", path);
 	return EX_TEMPFAIL;

@@ -9,8 +9,12 @@
 int64_t clock_ms(void);   /* monotonic, milliseconds: for deadlines */
 int64_t clock_real(void); /* seconds since 1970: for queue times and dates */
 int64_t clock_real_ms(void);
+/* clock_ms() to compare clock_real_ms() with: whatever they differ by later on, the clock was
+ * set by that (or the machine slept). */
+int64_t clock_steady_ms(void);
 /* Seconds by which clock_real() is ahead of the kernel's clock: 0, but in a build for tests
- * (CLOCK_TEST names a file with the number). */
+ * (CLOCK_TEST names a file with the number, and behind it how many of them have passed for
+ * clock_steady_ms(), too). */
 int64_t clock_ahead(void);
 /* The last second that a date of mail can say: 9999-12-31. */
 #define CLOCK_MAX INT64_C(253402300799)

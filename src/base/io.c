@@ -69,7 +69,7 @@ int io_slurp_at(int dirfd, const char *path, struct buf *b, size_t max)
 	return io_slurp(fd, b, max);
 }
 
-int64_t io_copy(int in, int out, bool *ret_in_failed)
+int64_t io_copy(int in, int out, int64_t most, bool *ret_in_failed)
 {
 	static char block[65536];
 	int64_t total = 0;
@@ -83,7 +83,7 @@ int64_t io_copy(int in, int out, bool *ret_in_failed)
 				*ret_in_failed = true;
 			return r;
 		}
-		e = io_write(out, block, (size_t)r);
+		e = total + r > most ? -EFBIG : io_write(out, block, (size_t)r);
 		if (e < 0) {
 			if (ret_in_failed)
 				*ret_in_failed = false;

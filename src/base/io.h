@@ -18,9 +18,10 @@ ssize_t io_read(int fd, void *p, size_t n);
 int io_slurp(int fd, struct buf *b, size_t max);
 /* The same for a path, opened O_RDONLY|O_CLOEXEC. */
 int io_slurp_at(int dirfd, const char *path, struct buf *b, size_t max);
-/* Copies everything from in (at its offset) to out. Bytes copied, or -errno;
+/* Copies everything from in (at its offset) to out. Bytes copied; -EFBIG: there were more than
+ * most; or another -errno;
  * *ret_in_failed (may be NULL) tells which side an error was on. */
-int64_t io_copy(int in, int out, bool *ret_in_failed);
+int64_t io_copy(int in, int out, int64_t most, bool *ret_in_failed);
 /* Renames, never over an existing name (-EEXIST), also where the file system or the kernel lacks
  * RENAME_NOREPLACE (then by link(2) and unlink(2)). 0 or -errno. */
 int io_rename_new(int from_dir, const char *from, int to_dir, const char *to);

@@ -27,7 +27,8 @@ bool job_take(struct job *j, const struct job_record *rec, int *fd)
 
 	if (str_eq(rec->verb, STR("p")) || str_eq(rec->verb, STR("n"))) {
 		j->plan |= str_eq(rec->verb, STR("p"));
-		if (j->lines.n < JOB_LINES_MAX) {
+		j->cut |= j->lines.n + rec->rest.n >= JOB_LINES_MAX;
+		if (!j->cut) {
 			buf_str(&j->lines, rec->rest);
 			buf_c(&j->lines, '\n');
 		}
@@ -88,19 +89,23 @@ static int parts_publish(struct job *j, struct spool *s)
 
 static bool failed(struct job *j, const char *what, int e)
 {
-	j->no_room = e == -ENOSPC || e == -EDQUOT || e == -EROFS;
-	log_line(LOG_LEVEL_ALERT, "spool-error id=%s what=%s why=\"%s\"", j->place.id.c,
-	         what, strerror(-e));
+	/* These stay as they are; anything else may be over in a while. */
+	j->again =
+	    e != -EPROTO && e != -ENOENT && e != -EEXIST && e != -EBADMSG && e != -EFBIG;
+	if (!j->told)
+		log_line(LOG_LEVEL_ALERT, "spool-error id=%s what=%s why=\"%s\"",
+		         j->place.id.c, what, strerror(-e));
 	return false;
 }
 
 /* The DSN and the note, durable. */
 static int job_note(struct job *j, struct spool *s, int64_t now)
 {
-	int e = 0;
+	int e = j->cut ? -EFBIG : 0;
 
-	if (j->dsn >= 0)
-		e = derived_prepare(s, &j->place.id, j->dsn_n, j->dsn, now);
+	if (e == 0 && j->dsn >= 0)
+		e = derived_prepare(s, &j->place.id, j->dsn_n, j->dsn,
+		                    j->size + DSN_WORDS_MAX, now);
 	if (e < 0 || j->lines.n == 0)
 		return e;
 	e = j->plan ? note_write(s, &j->place.id, buf_view(&j->lines))
@@ -129,8 +134,10 @@ bool job_apply(struct job *j, struct queue *q, struct spool *s,
 		return failed(j, "protocol", -EPROTO);
 	if (str_eq(what, STR("done"))) {
 		/* A note just for a message that is about to go would be work in vain. */
-		if (j->dsn < 0)
+		if (j->dsn < 0) {
 			buf_reset(&j->lines);
+			j->cut = false;
+		}
 		e = job_note(j, s, now);
 		if (e == 0)
 			e = queue_remove(q, &j->place, j->noted);
@@ -175,9 +182,12 @@ struct replay {
 	struct spool *s;
 	struct queue q;
 	int64_t now;
-	const struct jobs *in_hand; /* NULL: of any message */
-	struct jobs jobs;           /* those with an "s" and no end yet */
-	bool no_room;
+	const struct jobs *in_hand; /* NULL: not known */
+	struct buf list;            /* then: of these alone; or of any */
+	bool has_list;
+	struct jobs jobs; /* those with an "s" and no end yet */
+	struct jobs *stuck;
+	enum journal_result result;
 };
 
 static struct job *replay_job(struct replay *r, const struct job_record *rec)
@@ -189,14 +199,35 @@ static struct job *replay_job(struct replay *r, const struct job_record *rec)
 		jobs_drop(&r->jobs, j);
 		j = NULL;
 	}
-	return j ? j : jobs_add(&r->jobs, &(struct place){ rec->id, rec->due });
+	if (!j)
+		j = jobs_add(&r->jobs, &(struct place){ rec->id, rec->due });
+	if (j)
+		j->told = jobs_find(r->stuck, &rec->id);
+	return j;
+}
+
+/* It could not be applied now, or not be seen whether it must be. */
+static void stuck(struct replay *r, const struct job *j)
+{
+	struct job *held = jobs_find(r->stuck, &j->place.id);
+
+	if (!held)
+		held = jobs_add(r->stuck, &j->place);
+	if (held)
+		held->again = true;
+	if (r->result != JOURNAL_UNREAD)
+		r->result = held ? JOURNAL_STUCK : JOURNAL_UNREAD;
 }
 
 static bool still_there(struct replay *r, struct job *j)
 {
-	int fd = -1, note = -1;
+	int fd = -1, note = -1, e = queue_get(&r->q, &j->place, &fd, &note);
 
-	if (queue_get(&r->q, &j->place, &fd, &note) < 0)
+	if (e < 0 && e != -ENOENT) {
+		failed(j, "open", e);
+		stuck(r, j);
+	}
+	if (e < 0)
 		return false;
 	j->noted = note >= 0;
 	cleanup_fd(&fd);
@@ -230,13 +261,16 @@ static void replay_line(void *arg, struct str line)
 
 	if (!job_parse(line, &rec) || rec.id.c[0] == '\0')
 		return;
-	if (r->in_hand && !jobs_find(r->in_hand, &rec.id))
+	if (r->in_hand ? !jobs_find_place(r->in_hand, &rec.id, rec.due)
+	               : r->has_list && !journal_listed(&r->list, &rec.id, rec.due))
 		return;
 	j = replay_job(r, &rec);
 	if (!j || !job_take(j, &rec, &no_fd))
 		return;
 	doubt = job_in_doubt(j);
 	if (!still_there(r, j)) {
+		if (j->again)
+			goto out;
 		/* The crash may have come between the message and its note. */
 		note_remove_orphan(r->s, &rec.id);
 		goto out;
@@ -260,8 +294,42 @@ static void replay_line(void *arg, struct str line)
 			possible_duplicate(j, "connection lost before the last reply");
 	}
 out:
-	r->no_room |= j->no_room;
+	if (j->again)
+		stuck(r, j);
 	jobs_drop(&r->jobs, j);
+}
+
+/* Going out when push ended. As one in doubt it goes alone the next time, when its note can say
+ * so; without a note there is no plan yet, which is push's to make (src/README). */
+static void cut_off(struct replay *r, struct job *j)
+{
+	static const char why[] = "the last octets were going out when push ended";
+	int e = 0;
+
+	possible_duplicate(j, why);
+	if (j->noted) {
+		buf_reset(&j->lines);
+		buf_fmt(&j->lines, "d %lld %s\ne %lld\n", (long long)r->now, why,
+		        (long long)r->now);
+		e = note_append(r->s, &j->place.id, buf_view(&j->lines));
+	}
+	if (e < 0)
+		failed(j, "note", e);
+}
+
+/* What the journal has only an "s" of. While something is stuck it is kept, and is met again. */
+static void replay_end(struct replay *r)
+{
+	const bool again = r->result != JOURNAL_DONE;
+
+	for (struct job *j = jobs_next(&r->jobs, NULL); j; j = jobs_next(&r->jobs, j)) {
+		if (!still_there(r, j))
+			continue;
+		if (!again)
+			cut_off(r, j);
+		if (again || j->again)
+			stuck(r, j);
+	}
 }
 
 /* The journal's first line says which route's folders its <due> belong to. */
@@ -273,43 +341,73 @@ static int replay_open(struct replay *r, struct spool *s, const struct id *run)
 	return e < 0 ? e : queue_open(&r->q, s, route, QUEUE_READS_DUE);
 }
 
-bool journal_apply(struct spool *s, const struct id *run, const struct jobs *in_hand,
-                   int64_t now)
+/* What push was given. Without a list it is believed of any message. */
+static int replay_list(struct replay *r, struct spool *s, const struct id *run)
 {
-	struct replay r = { .s = s, .in_hand = in_hand, .now = now };
+	int e = journal_read_list(s, run, &r->list);
+
+	r->has_list = e == 0;
+	return e == -ENOENT ? 0 : e;
+}
+
+enum journal_result journal_apply(struct spool *s, const struct id *run,
+                                  const struct jobs *in_hand, struct jobs *stuck_ones,
+                                  int64_t now)
+{
+	struct replay r = { .s = s, .in_hand = in_hand, .stuck = stuck_ones, .now = now };
 	int e;
 
 	if (in_hand && in_hand->n == 0)
-		return true;
-	e = replay_open(&r, s, run);
-	if (e == -ENODATA)
-		return true; /* its first line was cut: push never had it */
+		return JOURNAL_DONE;
+	e = in_hand ? 0 : replay_list(&r, s, run);
+	if (e == 0)
+		e = replay_open(&r, s, run);
 	if (e == 0)
 		e = journal_read(s, run, replay_line, &r);
-	if (e < 0)
+	buf_free(&r.list);
+	if (e == -ENODATA)
+		return JOURNAL_DONE; /* its first line was cut: push never had it */
+	if (e < 0) {
 		log_line(LOG_LEVEL_ALERT, "journal-error run=%s why=\"%s\"", run->c,
 		         strerror(-e));
+		/* What is no journal will never be one. */
+		if (e != -EBADMSG && e != -ENOENT && e != -ELOOP)
+			r.result = JOURNAL_UNREAD;
+	}
 	if (!r.q.s)
-		return true;
-	for (struct job *j = jobs_next(&r.jobs, NULL); j; j = jobs_next(&r.jobs, j))
-		if (still_there(&r, j))
-			possible_duplicate(j, "the last octets were going out when push "
-			                      "ended");
+		return r.result;
+	replay_end(&r);
 	jobs_free(&r.jobs);
 	queue_sync(&r.q);
 	queue_close(&r.q);
-	return !r.no_room;
+	return r.result;
 }
 
-bool journals_replay(struct spool *s, int64_t now,
-                     bool (*busy)(void *arg, const struct id *id), void *arg)
+enum journal_result journals_replay(struct spool *s, int64_t now,
+                                    bool (*busy)(void *arg, const struct id *id),
+                                    void *arg, struct jobs *stuck_ones)
 {
-	struct id id;
+	enum journal_result result = JOURNAL_DONE, one;
+	struct id id, last;
+	const struct id *after = NULL;
+	int found;
 
-	while (journal_find(s, busy, arg, &id)) {
-		if (!journal_apply(s, &id, NULL, now))
-			return false;
-		journal_remove(s, &id);
+	for (struct job *j = jobs_next(stuck_ones, NULL); j; j = jobs_next(stuck_ones, j))
+		j->again = false;
+	while ((found = journal_find(s, busy, arg, after, &id)) > 0) {
+		one = journal_apply(s, &id, NULL, stuck_ones, now);
+		if (one == JOURNAL_DONE)
+			journal_remove(s, &id);
+		result = one > result ? one : result;
+		last = id;
+		after = &last;
 	}
-	return true;
+	if (found < 0 || result == JOURNAL_UNREAD)
+		return JOURNAL_UNREAD;
+	for (struct job *j = jobs_next(stuck_ones, NULL), *next; j; j = next) {
+		next = jobs_next(stuck_ones, j);
+		if (!j->again)
+			jobs_drop(stuck_ones, j);
+	}
+	return result;
 }

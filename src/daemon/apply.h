@@ -21,17 +21,26 @@ bool job_apply(struct job *j, struct queue *q, struct spool *s,
                const struct job_record *rec, int64_t now);
 /* Do the new lines of its note say that this try ended in doubt? (note.h) */
 bool job_in_doubt(const struct job *j);
+/* What came of a journal. */
+enum journal_result {
+	JOURNAL_DONE,
+	/* For some messages the spool failed: the journal must be kept, and be applied before they
+	 * are sent again, or recipients get them twice. */
+	JOURNAL_STUCK,
+	JOURNAL_UNREAD, /* the same; which ones, nobody knows */
+};
 /* Applies what a journal holds that was not applied; logs possible duplicates. Messages
  * already settled are passed over. in_hand: what push had not settled by the end of its run,
- * and all others are passed over unseen; NULL: nobody knows. False: there was no room for a
- * note; the journal must be kept, and be applied before anything is sent, or recipients get it
- * twice. */
-bool journal_apply(struct spool *s, const struct id *run, const struct jobs *in_hand,
-                   int64_t now);
-/* Applies and removes the journals that an earlier mailchuted or push left; not those of
- * pushes at work, for which busy() is true (NULL: there are none). False: as with
- * journal_apply(). */
-bool journals_replay(struct spool *s, int64_t now,
-                     bool (*busy)(void *arg, const struct id *id), void *arg);
+ * and all others are passed over unseen; NULL: nobody knows. Adds the messages to *stuck that
+ * JOURNAL_STUCK is about. Input may be hostile. */
+enum journal_result journal_apply(struct spool *s, const struct id *run,
+                                  const struct jobs *in_hand, struct jobs *stuck,
+                                  int64_t now);
+/* Applies the journals that an earlier mailchuted or push left, and removes those that are
+ * done; not those of pushes at work, for which busy() is true (NULL: there are none). *stuck is
+ * brought up to date. The worst of their results. */
+enum journal_result journals_replay(struct spool *s, int64_t now,
+                                    bool (*busy)(void *arg, const struct id *id),
+                                    void *arg, struct jobs *stuck);
 
 #endif

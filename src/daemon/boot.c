@@ -72,9 +72,7 @@ unsigned boot_files(void)
 		setrlimit(RLIMIT_NOFILE, &l);
 		getrlimit(RLIMIT_NOFILE, &l);
 	}
-	if (l.rlim_cur > BOOT_FILES_MAX)
-		return BOOT_FILES_MAX;
-	return l.rlim_cur > BOOT_FILES_MIN ? (unsigned)l.rlim_cur : BOOT_FILES_MIN;
+	return l.rlim_cur < BOOT_FILES_MAX ? (unsigned)l.rlim_cur : BOOT_FILES_MAX;
 }
 
 static sigset_t signals_set(void)

@@ -10,8 +10,8 @@
 void boot_fds(void);
 /* Raises the number of descriptors that may be open, for us and our children, to what the
  * system allows, and not more than is of use: some programs that a configuration starts close
- * them all one by one. Returns that number, at least BOOT_FILES_MIN. */
-enum { BOOT_FILES_MIN = 192, BOOT_FILES_MAX = 16384 };
+ * them all one by one. Returns that number; below BOOT_FILES_MIN not everything may work. */
+enum { BOOT_FILES_MIN = 64, BOOT_FILES_MAX = 16384 };
 unsigned boot_files(void);
 /* First of all: a SIGHUP that comes too early must not end us. */
 void boot_signals_block(void);

@@ -1,6 +1,8 @@
 #include "daemon/deal.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "spool/journal.h"
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -31,7 +33,8 @@ void deal_open(struct route *r)
 	if (!r->out)
 		die_oom();
 	r->tell = NULL;
-	r->full = r->crowded = r->put_off = r->hung = false;
+	r->full = r->put_off = r->hung = false;
+	r->crowded = 0;
 	r->settled = 0;
 	/* A reload changes nothing for a push at work. */
 	r->patience = PUSH_GRACE_MS + (r->host ? r->host->session_max * 1000 : 0);
@@ -55,8 +58,9 @@ void deal_close(struct route *r)
 	free(r->out);
 	r->out = NULL;
 	r->tell = NULL;
-	r->full = r->crowded = r->put_off = false;
+	r->full = r->put_off = false;
 	buf_free(&r->packet);
+	buf_free(&r->listed);
 	jobs_free(&r->jobs);
 }
 
@@ -148,7 +152,7 @@ bool deal_give(struct route *r, const struct place *p)
 	if (e == -ENOENT)
 		return true;
 	if (e == -EMFILE || e == -ENFILE) {
-		r->crowded = true;
+		r->crowded = clock_real() + 1;
 		return false;
 	}
 	if (e < 0) {
@@ -170,9 +174,22 @@ bool deal_give(struct route *r, const struct place *p)
 	*packet = (struct job_packet){ .fds = { fds[0], fds[1] }, .n = j->noted ? 2 : 1 };
 	snprintf(packet->text, sizeof(packet->text), "job %s %08x%s\n", p->id.c, p->due,
 	         j->noted ? " note" : "");
+	buf_fmt(&r->listed, "%s %08x\n", p->id.c, p->due);
 	if (++r->out->n == JOB_MANY_MAX)
 		deal_send(r);
 	return true;
+}
+
+/* Before push has them. A list with gaps would be worse than none. */
+static void list_write(struct route *r)
+{
+	if (r->list >= 0 && r->listed.n &&
+	    io_write(r->list, r->listed.p, r->listed.n) < 0) {
+		journal_unlist(r->queue.s, &r->journal);
+		cleanup_fd(&r->list);
+		r->list = -1;
+	}
+	buf_reset(&r->listed);
 }
 
 void deal_send(struct route *r)
@@ -181,20 +198,21 @@ void deal_send(struct route *r)
 
 	if (r->full)
 		return;
-	r->crowded = false;
 	if (r->tell) {
 		n = job_send(r->sock, str_z(r->tell), NULL, 0);
 		r->full = n == -EAGAIN;
 		if (n != -EAGAIN)
 			r->tell = NULL;
 	}
+	list_write(r);
 	while (r->out && r->out->n && !r->full) {
 		n = job_send_many(r->sock, r->out->v, r->out->n);
 		if (n > 0)
 			out_drop(r->out, (unsigned)n);
 		r->full = n == -EAGAIN;
 		/* Or it is gone, which shows when it is listened to. */
-		r->crowded = n == -ETOOMANYREFS;
+		if (n == -ETOOMANYREFS)
+			r->crowded = clock_real() + 1;
 		if (n <= 0)
 			return;
 	}

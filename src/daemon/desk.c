@@ -353,7 +353,7 @@ NORETURN static void serve_exec(const struct desk *d, uid_t uid, pid_t parent,
 	snprintf(believed, sizeof(believed), "%lld", (long long)listener);
 	/* First out of the way of one another, then down. */
 	for (int i = 0; i < SERVE_FDS; i++)
-		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
+		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, SERVE_FD_FIRST + SERVE_FDS);
 	for (int i = 0; i < SERVE_FDS; i++)
 		if (high[i] < 0 || dup2(high[i], SERVE_FD_FIRST + i) < 0)
 			_exit(126);

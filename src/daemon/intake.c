@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -15,6 +16,8 @@
 enum {
 	SCAN_EVERY_MS = 50,
 	SCAN_SHARE = 3,           /* scans in vain take at most a quarter of the time */
+	REST_MS = 100,            /* at most, behind a batch while drops pour in... */
+	REST_FOR_MS = 5000,       /* ...and not for longer than this */
 	CLEARED_AFTER_MS = 5000,  /* then what was cleared since the first is told... */
 	CLEARED_EVERY_MS = 60000, /* ...and no more often */
 	KEPT_MS = 1000,           /* after one has left: those kept waiting may come in */
@@ -270,7 +273,8 @@ void intake_door(struct intake *in, int64_t now)
 /* ---- Adoption ---- */
 
 /* Whose mail it is that mailchute-smtpd took: its line C, just behind the drop's first. */
-static void log_client(const struct intake *in, const struct adopted *a, struct buf *line)
+void intake_client(const struct intake *in, const struct id *id, uid_t uid,
+                   struct buf *line)
 {
 	static const char mark[] = "\nmailchute-drop 1\nC";
 	char head[CLIENT_AHEAD];
@@ -279,9 +283,9 @@ static void log_client(const struct intake *in, const struct adopted *a, struct 
 	struct str rest, client;
 	ssize_t n;
 
-	if (in->conf->listener_uid < 0 || a->uid != (uint64_t)in->conf->listener_uid)
+	if (in->conf->listener_uid < 0 || uid != (uint64_t)in->conf->listener_uid)
 		return;
-	fd = openat(in->spool->new, a->id.c, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(in->spool->new, id->c, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	n = fd < 0 ? -1 : io_read(fd, head, sizeof(head));
 	at = n < 0 ? NULL : memmem(head, (size_t)n, mark, sizeof(mark) - 1);
 	if (!at)
@@ -298,7 +302,7 @@ static void adopted(void *arg, const struct adopted *a)
 	_cleanup_buf_ struct buf line = BUF_INIT;
 
 	log_value(&line, "login", a->login);
-	log_client(in, a, &line);
+	intake_client(in, &a->id, a->uid, &line);
 	log_line(LOG_LEVEL_INFO, "adopted id=%s uid=%u%s size=%lld drop=%s", a->id.c,
 	         (unsigned)a->uid, line.n ? line.p : "", (long long)a->size,
 	         a->drop.c[0] ? a->drop.c : "-");
@@ -424,6 +428,28 @@ void intake_rescan(struct intake *in)
 		in->junk_n = 0;
 }
 
+/* While drops pour in, those who wait for a 250 or an exit come first: adoption takes half of the
+ * time, not all of a processor and of the disk. But not for long, since what is not adopted is
+ * not counted against anybody's limits. What stands in the FIFO shows it: nobody reads that
+ * while there is more to adopt. */
+static int64_t rest(struct intake *in, int64_t now, int64_t took)
+{
+	int waiting = 0;
+	bool pours;
+
+	if (ioctl(in->spool->wake, FIONREAD, &waiting) < 0)
+		return 0;
+	pours = waiting > 0 && waiting != in->waiting;
+	in->waiting = waiting;
+	if (!pours)
+		in->pours_since = 0;
+	else if (!in->pours_since)
+		in->pours_since = now;
+	if (!pours || now - in->pours_since > REST_FOR_MS)
+		return 0;
+	return took < REST_MS ? took : REST_MS;
+}
+
 bool intake_adopt(struct intake *in)
 {
 	const struct adopt_ops ops = { .who = who,
@@ -444,6 +470,8 @@ bool intake_adopt(struct intake *in)
 	in->takens = in->taken_n = 0;
 	n = spool_adopt(in->spool, &ops, &more);
 	took = clock_ms() - now;
+	if (n > 0 && more)
+		took += rest(in, now, took);
 	/* What many names cost is theirs who put them there: others get their share. */
 	in->pace = now + took + (n > 0 ? 0 : took * SCAN_SHARE);
 	in->scan_after = now + took + (n < 0 ? ADOPT_RETRY_MS : more ? 0 : SCAN_EVERY_MS);

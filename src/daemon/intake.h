@@ -20,6 +20,8 @@ struct intake {
 	int64_t scan_after;  /* not before */
 	int64_t pace;        /* nor before this, whoever pokes */
 	bool again;          /* somebody poked in the middle of a look at many names */
+	int waiting;         /* octets in the FIFO behind the last batch */
+	int64_t pours_since; /* more of them each time since then; 0: not */
 	bool kept;           /* drops wait whose owners have enough in the queue */
 	bool stopped;        /* the last scan could not take in what there is */
 	int64_t alert_after; /* about a full disk */
@@ -73,6 +75,10 @@ bool intake_awake(const struct intake *in);
 void intake_census(struct intake *in);
 /* A message was added to (sign 1) or left (-1) the queue. */
 void intake_count(struct intake *in, uid_t uid, int64_t octets, int sign);
+/* Appends " client=..." to a line of the log, for a message in queue/new that mailchute-smtpd
+ * took, by whichever door it came. */
+void intake_client(const struct intake *in, const struct id *id, uid_t uid,
+                   struct buf *line);
 /* May this uid have one more in the queue? False: words say why not. ret_words may be
  * NULL. */
 bool intake_may(const struct intake *in, uid_t uid, struct buf *ret_words);

@@ -112,6 +112,7 @@ void jobs_drop(struct jobs *h, struct job *j)
 		link = &h->v[*link - 1].next;
 	*link = j->next;
 	h->octets -= counted(j->size);
+	h->lines -= j->said;
 	job_clear(j);
 	j->next = h->spare;
 	h->spare = at + 1;

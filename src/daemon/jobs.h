@@ -13,13 +13,16 @@ enum {
 	JOBS_MAX = 1000,
 	JOBS_BIG = 1 << 20,         /* octets of a message that counts in octets */
 	JOBS_OCTETS_MAX = 64 << 20, /* of those that may be in hand at a time */
+	JOBS_LINES_MAX = 64 << 20,  /* octets of all their lines, about */
 };
 
 /* A message in push's hand, and what was said of it so far. */
 struct job {
 	struct place place;
 	bool used, noted;
-	bool no_room;       /* for its note: to be applied again */
+	bool cut;           /* the note has more lines than we take in */
+	bool again;         /* the spool failed, and may not the next time */
+	bool told;          /* that was logged before */
 	bool plan;          /* lines begin a new note */
 	bool left;          /* settled: it is not in the queue any more */
 	bool put_off;       /* only because of the host */
@@ -31,6 +34,7 @@ struct job {
 	uid_t uid;
 	int64_t size;     /* octets of the file */
 	struct buf lines; /* for the note */
+	size_t said;      /* octets that were taken in as lines */
 	int dsn;          /* a drop, or -1 */
 	unsigned dsn_n;   /* it is the n-th message derived from this one */
 	unsigned next;    /* inside of jobs: index + 1; 0: none */
@@ -45,6 +49,7 @@ struct jobs {
 	unsigned n, room;
 	unsigned spare;
 	int64_t octets;  /* of those over JOBS_BIG */
+	size_t lines;    /* the sum of said */
 	int64_t largest; /* octets of the largest there ever was in it */
 };
 

@@ -10,6 +10,7 @@
 #include "daemon/apply.h"
 #include "daemon/boot.h"
 #include "prog/child.h"
+#include "prog/fence.h"
 #include "daemon/desk.h"
 #include "daemon/intake.h"
 #include "daemon/routes.h"
@@ -35,7 +36,7 @@ enum {
 	STATE_EVERY_MS = 1000,
 	SWEEP_NOTES_MS = 1000, /* between two pieces of the notes' sweep */
 	FIXED_POLLS = 4,
-	FILES_OURS = 128, /* descriptors that a process needs besides jobs' */
+	FILES_OURS = 128, /* descriptors that a process gets besides jobs' */
 };
 
 struct daemon {
@@ -47,6 +48,7 @@ struct daemon {
 	struct sched sched;
 	struct intake intake;
 	struct routes routes;
+	struct jobs stuck; /* sched.stuck */
 	struct desk *desk; /* NULL: no socket */
 	int signals, timer;
 	int64_t sync_at; /* monotonic ms, -1: nothing to sync */
@@ -204,6 +206,7 @@ static void desk_submitted(void *arg, const struct id *id, uid_t uid, struct str
 	_cleanup_buf_ struct buf line = BUF_INIT;
 
 	log_value(&line, "login", login);
+	intake_client(&d->intake, id, uid, &line);
 	log_line(LOG_LEVEL_INFO, "adopted id=%s uid=%u%s size=%lld drop=socket", id->c,
 	         (unsigned)uid, line.n ? line.p : "", (long long)size);
 	d->intake.adopted++;
@@ -236,7 +239,8 @@ static bool desk_settle(void *arg)
 {
 	struct daemon *d = arg;
 
-	return journals_replay(&d->spool, clock_real(), routes_journal, &d->routes);
+	return journals_replay(&d->spool, clock_real(), routes_journal, &d->routes,
+	                       &d->stuck) == JOURNAL_DONE;
 }
 
 /* Those who flush wait until everything that could be tried was tried. */
@@ -548,6 +552,20 @@ static void open_desk(struct daemon *d)
 		         d->socket_path, strerror(e < 0 ? -e : e));
 }
 
+/* How many messages one push can have: two descriptors each. Where few may be open, a part of
+ * them. */
+static unsigned jobs_max(unsigned files)
+{
+	unsigned ours = files / 4 * 3 < FILES_OURS ? files / 4 * 3 : FILES_OURS;
+
+	if (files < BOOT_FILES_MIN)
+		log_line(LOG_LEVEL_ALERT,
+		         "few-files limit=%u why=\"at least %d open files are needed "
+		         "(LimitNOFILE= of the service, ulimit -Hn)\"",
+		         files, BOOT_FILES_MIN);
+	return files > ours + 2 ? (files - ours) / 2 : 1;
+}
+
 static int begin(struct daemon *d)
 {
 	int64_t now = clock_real();
@@ -559,10 +577,11 @@ static int begin(struct daemon *d)
 		return e;
 	d->sched.spool = &d->spool;
 	d->sched.libexec = d->libexec;
-	d->sched.jobs_max = (boot_files() - FILES_OURS) / 2;
+	d->sched.jobs_max = jobs_max(boot_files());
 	d->sched.placed = routes_placed;
 	d->sched.at_work = routes_journal;
 	d->sched.routes = &d->routes;
+	d->sched.stuck = &d->stuck;
 	d->sched.count = on_count;
 	d->sched.news = on_news;
 	d->sched.arg = d;
@@ -570,7 +589,7 @@ static int begin(struct daemon *d)
 	spool_recover(&d->spool);
 	derived_recover(&d->spool);
 	/* Before the routes: a journal speaks of the folders as they were. */
-	journals_replay(&d->spool, now, NULL, NULL);
+	journals_replay(&d->spool, now, NULL, NULL, &d->stuck);
 	run = spool_new_id(&d->spool);
 	journal_spare(&d->spool, &run);
 	e = routes_open(&d->routes, &d->sched, &d->conf, &name);
@@ -586,6 +605,11 @@ static int begin(struct daemon *d)
 	d->rescan = now + RESCAN_EVERY;
 	log_line(LOG_LEVEL_INFO, "ready version=%s spool=%s route=%s", MAILCHUTE_VERSION,
 	         d->spool_path, d->routes.v[0]->queue.route);
+	if (fence_landlock() == 0)
+		log_line(
+		    LOG_LEVEL_INFO,
+		    "fence landlock=no why=\"this kernel lacks it, or it is switched "
+		    "off; push can open what user mailchute can\"");
 	return 0;
 }
 
@@ -682,6 +706,7 @@ int main(int argc, char **argv)
 	desk_close(d.desk);
 	intake_close(&d.intake);
 	routes_close(&d.routes);
+	jobs_free(&d.stuck);
 	spool_close(&d.spool);
 	log_line(LOG_LEVEL_INFO, "left");
 	return 0;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "daemon/apply.h"
 #include "daemon/deal.h"
+#include "daemon/hear.h"
 #include "daemon/start.h"
 #include "spool/journal.h"
 #include <errno.h>
@@ -21,14 +22,15 @@ enum {
 	REAP_WAIT_MS = 2000,
 	PACKETS_AT_ONCE =
 	    32,           /* then others have their turn: a push may talk without end */
-	RUN_MAX = 100000, /* messages settled in a run: its journal grows with them */
+	CROWDED_WAIT = 1, /* seconds */
+	STUCK_AGAIN = 10, /* seconds until what is stuck is looked at once more */
 	CRASHES_MAX = 3,  /* of push with one and the same message: it goes to bad/ */
 };
 
 int route_open(struct route *r, const struct sched *s, const struct smarthost *h,
                unsigned reads)
 {
-	*r = (struct route){ .host = h, .sock = -1, .window = DEAL_FIRST };
+	*r = (struct route){ .host = h, .sock = -1, .list = -1, .window = DEAL_FIRST };
 	budget_conf(&r->budget, h);
 	return queue_open(&r->queue, s->spool, h ? h->name : "new", reads);
 }
@@ -37,7 +39,8 @@ void route_close(struct route *r)
 {
 	deal_close(r);
 	cleanup_fd(&r->sock);
-	r->sock = -1;
+	cleanup_fd(&r->list);
+	r->sock = r->list = -1;
 	queue_close(&r->queue);
 	budget_free(&r->budget);
 	buf_free(&r->why);
@@ -45,7 +48,7 @@ void route_close(struct route *r)
 	buf_free(&r->ticket);
 }
 
-static void route_down(struct route *r, struct str why, int64_t now)
+void route_down(struct route *r, struct str why, int64_t now)
 {
 	/* The stage's name comes first. Who refuses our login, or all we send, is asked
 	 * seldom. */
@@ -64,7 +67,7 @@ static void route_down(struct route *r, struct str why, int64_t now)
 	r->state = ROUTE_DOWN;
 	r->next_try = now + wait;
 	buf_reset(&r->why);
-	buf_str(&r->why, str_head(why, 400));
+	hear_clean(&r->why, str_head(why, 400));
 	str_cut(&rest, ' ', &stage);
 	str_cut(&rest, ' ', &code);
 	log_value(&line, "route", str_z(r->queue.route));
@@ -75,222 +78,6 @@ static void route_down(struct route *r, struct str why, int64_t now)
 	r->asked = false;
 	deal_down(r);
 	queue_idle(&r->queue);
-}
-
-static void route_up(struct route *r, const struct sched *s, struct str facts)
-{
-	log_line(r->step ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "host-up route=%s %.*s",
-	         r->queue.route, (int)facts.n, facts.p);
-	r->reached = true;
-	deal_up(r, s);
-	buf_reset(&r->why);
-}
-
-/* Did this outcome show that the host takes mail? Not one in doubt, nor one put aside. */
-static bool tells_of_host(const struct route *r, const struct job *j,
-                          const struct job_record *rec)
-{
-	/* Also of a host that was given up messages come to an end. */
-	if (r->host && !r->reached)
-		return false;
-	return !str_eq(rec->verb, STR("end")) || !str_starts(rec->rest, STR("later")) ||
-	       (j->lines.n && !job_in_doubt(j));
-}
-
-static void job_settled(struct route *r, const struct sched *s, struct job *j,
-                        const struct job_record *rec)
-{
-	struct id id = j->place.id;
-	enum verb wish = j->left ? VERB_NONE : j->wish;
-	uid_t by = j->wish_by;
-	_cleanup_buf_ struct buf words = BUF_INIT;
-	const struct verb_ops ops = { .gone = NULL };
-
-	if (tells_of_host(r, j, rec) && !r->breaker.open)
-		r->step = 0;
-	if (j->left && s->count)
-		s->count(s->arg, j->uid, j->size, -1);
-	r->removed += j->left;
-	if (wish == VERB_DELETE && s->count)
-		s->count(s->arg, j->uid, j->size, -1);
-	r->put_off |= j->put_off;
-	jobs_drop(&r->jobs, j);
-	if (wish)
-		verb_do(s->spool, &ops, wish, by, &id, &words);
-	r->settled++;
-	r->crashes = 0;
-	deal_settled(r, s);
-	/* Another one has a journal of its own, and reads the aliases anew. */
-	if (r->settled >= RUN_MAX && !r->stopping) {
-		route_tell(r, false);
-		r->stopping = true;
-	}
-}
-
-static void log_of_push(struct str rest)
-{
-	_cleanup_buf_ struct buf clean = BUF_INIT;
-	enum log_level level = LOG_LEVEL_INFO;
-	struct str letter = STR("");
-
-	str_cut(&rest, ' ', &letter);
-	if (str_eq(letter, STR("a")))
-		level = LOG_LEVEL_ALERT;
-	else if (str_eq(letter, STR("w")))
-		level = LOG_LEVEL_WARNING;
-	else if (str_eq(letter, STR("d")))
-		level = LOG_LEVEL_DEBUG;
-	/* Values are escaped already; a push that was taken over gets no control bytes
-	 * in. */
-	for (size_t i = 0; i < rest.n; i++)
-		buf_c(&clean, (unsigned char)rest.p[i] < 0x20 || rest.p[i] == 0x7f
-		                  ? '?'
-		                  : rest.p[i]);
-	if (clean.n)
-		log_line(level, "%s", clean.p);
-}
-
-static void accepted(struct route *r, int64_t now)
-{
-	if (!breaker_accepted(&r->breaker, now))
-		return;
-	r->step = 0;
-	r->window = DEAL_FIRST;
-	log_line(LOG_LEVEL_INFO, "route-fault-over route=%s", r->queue.route);
-}
-
-/* A refusal that any message could have got. */
-static void refused(struct route *r, const struct job_record *rec, int64_t now)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT;
-	bool probe = r->breaker.open;
-
-	if (breaker_refused(&r->breaker, &rec->id, rec->rest)) {
-		log_text(&text, "text", rec->rest);
-		log_line(LOG_LEVEL_ALERT, "route-fault route=%s refused=%d%s",
-		         r->queue.route, BREAKER_RUN, text.n ? text.p : "");
-	}
-	if (!r->breaker.open || r->state == ROUTE_DOWN)
-		return;
-	/* Its outcome comes with the next record; what else push has in hand it leaves. */
-	if (!probe)
-		r->step = 0;
-	route_down(r, rec->rest, now);
-	r->window = 1;
-	route_tell(r, true);
-}
-
-/* The router has said where a message goes. */
-static void job_placed(const struct sched *s, struct job *j, const struct job_record *rec)
-{
-	struct str rest = rec->rest, what = STR("");
-	struct route *to;
-
-	str_cut(&rest, ' ', &what);
-	if (!str_eq(rec->verb, STR("end")) || !str_eq(what, STR("route")) || !s->placed)
-		return;
-	to = s->placed(s->routes, rest);
-	j->target = to->queue.route;
-	to->more = true;
-	route_due(to);
-}
-
-/* What a try led to besides: messages that are new in the queue. */
-static void job_brought(struct route *r, const struct sched *s, const struct job *j)
-{
-	if (j->dsn < 0 && j->parts == 0)
-		return;
-	route_news(r);
-	if (s->news)
-		s->news(s->arg);
-	if (j->dsn >= 0 && s->count)
-		s->count(s->arg, geteuid(), 0, 1);
-	for (unsigned i = 0; i < j->parts && s->count; i++)
-		s->count(s->arg, j->uid, j->size, 1);
-}
-
-static void hear_of_job(struct route *r, const struct sched *s, struct job *j,
-                        const struct job_record *rec, int *fd, int64_t now)
-{
-	if (str_eq(rec->verb, STR("refused")))
-		refused(r, rec, now);
-	if (str_eq(rec->verb, STR("ok"))) {
-		accepted(r, now);
-		budget_ok(&r->budget, now);
-	}
-	if (str_eq(rec->verb, STR("part")))
-		job_part(j, s->spool, rec, *fd);
-	if (!r->host && !r->gone)
-		job_placed(s, j, rec);
-	if (!job_take(j, rec, fd) || !job_apply(j, &r->queue, s->spool, rec, now))
-		return;
-	job_brought(r, s, j);
-	job_settled(r, s, j, rec);
-}
-
-/* The host throttles. */
-static void slowed(struct route *r, struct str text, int64_t now)
-{
-	uint64_t seconds;
-
-	if (!str_u64(text, &seconds) || seconds == 0)
-		return;
-	seconds = seconds < JOB_SLOW_MAX ? seconds : JOB_SLOW_MAX;
-	if (r->slow_until <= now)
-		log_line(LOG_LEVEL_INFO, "host-slow route=%s next=%llus", r->queue.route,
-		         (unsigned long long)seconds);
-	r->slow_until = now + (int64_t)seconds;
-}
-
-static void took(struct route *r, struct str text, int64_t now)
-{
-	struct str messages = STR("");
-	uint64_t m, n;
-
-	if (str_cut(&text, ' ', &messages) && str_u64(messages, &m) && str_u64(text, &n))
-		budget_took(&r->budget, now, m, n);
-}
-
-/* What concerns no message but the host. False: no such record. */
-static bool hear_of_host(struct route *r, const struct sched *s,
-                         const struct job_record *rec, int64_t now)
-{
-	if (str_eq(rec->verb, STR("log")))
-		log_of_push(rec->rest);
-	else if (str_eq(rec->verb, STR("up")))
-		route_up(r, s, rec->rest);
-	else if (str_eq(rec->verb, STR("host")))
-		route_down(r, rec->rest, now);
-	else if (str_eq(rec->verb, STR("good")))
-		accepted(r, now);
-	else if (str_eq(rec->verb, STR("learned")))
-		route_learn(&r->learned, rec->rest, JOB_LEARNED_MAX);
-	else if (str_eq(rec->verb, STR("ticket")))
-		route_learn(&r->ticket, rec->rest, JOB_TICKET_MAX);
-	else if (str_eq(rec->verb, STR("slow")))
-		slowed(r, rec->rest, now);
-	else if (str_eq(rec->verb, STR("took")))
-		took(r, rec->rest, now);
-	else
-		return false;
-	return true;
-}
-
-static void hear_line(struct route *r, const struct sched *s, struct str line, int *fd,
-                      int64_t now)
-{
-	struct job_record rec;
-	struct job *j;
-
-	if (!job_parse(line, &rec)) {
-		log_line(LOG_LEVEL_ALERT, "push-protocol route=%s", r->queue.route);
-		return;
-	}
-	if (hear_of_host(r, s, &rec, now))
-		return;
-	j = jobs_find_place(&r->jobs, &rec.id, rec.due);
-	if (j)
-		hear_of_job(r, s, j, &rec, fd, now);
 }
 
 /* Push closed its end: it is leaving. One that does not is ended. */
@@ -319,7 +106,7 @@ static void jobs_given_up(struct route *r, const struct sched *s)
 
 		next = jobs_next(&r->jobs, j);
 		/* What a journal still has to say of it would not find it elsewhere. */
-		if (j->wish && !(j->no_room && j->wish == VERB_HOLD))
+		if (j->wish && !(j->again && j->wish == VERB_HOLD))
 			verb_do(s->spool, &ops, j->wish, j->wish_by, &j->place.id,
 			        &words);
 		if (j->wish == VERB_DELETE && s->count)
@@ -344,6 +131,8 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 
 	close(r->sock);
 	r->sock = -1;
+	cleanup_fd(&r->list);
+	r->list = -1;
 	status = reap(r->pid);
 	r->pid = 0;
 	r->stopping = false;
@@ -362,7 +151,8 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	}
 	queue_changed(&r->queue); /* the journal may say more than we have heard */
 	/* What it says was done is done for good before it goes. */
-	if (journal_apply(s->spool, &r->journal, &r->jobs, now) &&
+	if (journal_apply(s->spool, &r->journal, &r->jobs, s->stuck, now) ==
+	        JOURNAL_DONE &&
 	    queue_sync(&r->queue) == 0)
 		journal_remove(s->spool, &r->journal);
 	jobs_given_up(r, s);
@@ -381,16 +171,6 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	}
 	if (r->state == ROUTE_READY && left)
 		queue_rewind(&r->queue, false);
-}
-
-static void hear_packet(struct route *r, const struct sched *s, struct str rest, int *fd,
-                        int64_t now)
-{
-	struct str line;
-
-	while (rest.n && str_cut(&rest, '\n', &line))
-		if (line.n)
-			hear_line(r, s, line, fd, now);
 }
 
 void route_hear(struct route *r, const struct sched *s, int64_t now)
@@ -426,11 +206,25 @@ static int64_t longest(const struct route *r)
 	return r->host ? r->host->retry_max : 0;
 }
 
-static bool next_of_pass(struct route *r, int64_t now, struct place *p)
+/* Must it not be sent now? Then it is asked for again. */
+static bool is_stuck(struct route *r, const struct sched *s, const struct id *id,
+                     int64_t now)
+{
+	if (!jobs_find(s->stuck, id))
+		return false;
+	if (r->stuck_next == 0)
+		r->stuck_next = now + STUCK_AGAIN;
+	return true;
+}
+
+static bool next_of_pass(struct route *r, const struct sched *s, int64_t now,
+                         struct place *p)
 {
 	int64_t circle = deal_put_off_due(r->last_try) / QUEUE_BUCKET_SECONDS;
 
 	while (queue_next(&r->queue, now, longest(r), p)) {
+		if (is_stuck(r, s, &p->id, now))
+			continue;
 		if (!r->put_off || p->due < circle)
 			return true;
 		/* What this very run has put off is not to go round in a circle. It is the
@@ -440,15 +234,16 @@ static bool next_of_pass(struct route *r, int64_t now, struct place *p)
 	return false;
 }
 
-static bool next_place(struct route *r, int64_t now, struct place *p)
+static bool next_place(struct route *r, const struct sched *s, int64_t now,
+                       struct place *p)
 {
 	r->idle = false;
-	if (next_of_pass(r, now, p))
+	if (next_of_pass(r, s, now, p))
 		return true;
 	if (r->more) {
 		r->more = false;
 		queue_rewind(&r->queue, false);
-		if (next_of_pass(r, now, p))
+		if (next_of_pass(r, s, now, p))
 			return true;
 	}
 	r->idle = true;
@@ -472,6 +267,17 @@ static bool run_begin(struct route *r, const struct sched *s, int64_t now)
 	return true;
 }
 
+/* What was passed over is asked for again, and what journals say of it. */
+static void look_at_stuck(struct route *r, const struct sched *s, int64_t now)
+{
+	if (r->stuck_next == 0 ||
+	    (now < r->stuck_next && r->stuck_next <= now + STUCK_AGAIN))
+		return;
+	r->stuck_next = 0;
+	journals_replay(s->spool, now, s->at_work, s->routes, s->stuck);
+	queue_rewind(&r->queue, false);
+}
+
 /* A full hand is filled up a batch at a time, not one by one. */
 static bool worth_it(const struct route *r)
 {
@@ -485,6 +291,9 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 {
 	struct place p;
 
+	/* Also after the clock was set back. */
+	if (now >= r->crowded || r->crowded > now + CROWDED_WAIT)
+		r->crowded = 0;
 	if (r->sock >= 0)
 		deal_send(r);
 	if (s->leaving || r->stopping || r->gone || (r->pid && r->state != ROUTE_AT_WORK))
@@ -496,9 +305,12 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 	}
 	if (r->state == ROUTE_DOWN || !worth_it(r))
 		return;
-	while (deal_may(r, s, now) && next_place(r, now, &p)) {
+	look_at_stuck(r, s, now);
+	while (deal_may(r, s, now) && next_place(r, s, now, &p)) {
 		if (r->state == ROUTE_READY && !run_begin(r, s, now))
 			return;
+		if (is_stuck(r, s, &p.id, now)) /* as the start of push found out */
+			continue;
 		if (!deal_give(r, &p)) {
 			queue_rewind(&r->queue, r->queue.all);
 			break;
@@ -577,6 +389,8 @@ void route_reload(struct route *r, const struct smarthost *h, int64_t now)
 
 int64_t route_next(struct route *r, int64_t now)
 {
+	int64_t next;
+
 	if (r->pid && r->state != ROUTE_AT_WORK)
 		return -1;
 	if (r->state == ROUTE_DOWN)
@@ -585,12 +399,13 @@ int64_t route_next(struct route *r, int64_t now)
 		           ? now
 		           : r->next_try;
 	if (r->crowded)
-		return now + 1;
+		return r->crowded;
 	if (deal_waits(r, now))
 		return r->wait == WAIT_HOLD ? -1 : r->wait_until;
 	if (r->state == ROUTE_AT_WORK && (r->full || !worth_it(r)))
 		return -1;
-	return queue_next_due(&r->queue, now, longest(r));
+	next = queue_next_due(&r->queue, now, longest(r));
+	return r->stuck_next && (next < 0 || r->stuck_next < next) ? r->stuck_next : next;
 }
 
 void route_due(struct route *r)

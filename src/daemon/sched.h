@@ -40,17 +40,21 @@ struct route {
 	pid_t pid;
 	int sock;
 	struct id journal;
-	bool stopping; /* asked to leave: no more jobs */
-	bool reached;  /* a session with the host was ready in this run */
-	bool more;     /* the pass has passed what was put here meanwhile */
-	bool idle;     /* the pass found nothing more that is due */
-	bool put_off;  /* the host was given up: messages went behind all others */
+	int list;          /* of what push was given (journal.h), or -1 */
+	struct buf listed; /* its lines that are not written yet */
+	bool stopping;     /* asked to leave: no more jobs */
+	bool reached;      /* a session with the host was ready in this run */
+	bool more;         /* the pass has passed what was put here meanwhile */
+	bool idle;         /* the pass found nothing more that is due */
+	int64_t
+	    stuck_next; /* messages were passed over (sched.stuck) until then; 0: none */
+	bool put_off;   /* the host was given up: messages went behind all others */
 	struct jobs jobs;
 	struct outbox *out; /* what the socket had no room for; NULL: no run */
 	const char *tell;   /* "stop\n", "halt\n": the same */
 	struct buf packet;  /* room for what it says */
 	bool full;          /* the socket is; until it can be written to */
-	bool crowded;       /* too many descriptors: in a second again */
+	int64_t crowded;    /* real seconds: too many descriptors until then; 0: not */
 	int64_t heard;      /* monotonic ms: when push last said something, or began */
 	int64_t patience;   /* ms that it may say nothing, but for large messages */
 	int64_t silent;     /* the same clock: when that was found to be over; 0: not */
@@ -79,6 +83,8 @@ struct sched {
 	struct str packed;   /* configuration for push */
 	unsigned jobs_max;   /* of one push, as descriptors allow; 0: JOBS_MAX */
 	bool leaving;        /* no new jobs: mailchuted is about to end */
+	/* Messages of which a journal has more to say than could be applied: not to be sent. */
+	struct jobs *stuck;
 	/* The route of that name, or the default one. */
 	struct route *(*placed)(void *routes, struct str name);
 	/* Is this the journal of a push at work? */

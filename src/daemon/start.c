@@ -30,7 +30,7 @@ NORETURN static void push_exec(const char *libexec, const char *route, bool rout
 	argv[1] = strdup(route);
 	/* First out of the way of one another, then down. */
 	for (int i = 0; i < 4; i++)
-		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
+		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, JOB_FD_LOCK + 1);
 	for (int i = 0; i < 4; i++)
 		if (high[i] < 0 || dup2(high[i], JOB_FD_SOCKET + i) < 0)
 			_exit(71);
@@ -123,10 +123,12 @@ int push_start(struct route *r, const struct sched *s)
 {
 	_cleanup_fd_ int journal = -1, conf = -1;
 	bool late = s->spool->unpublished;
+	struct id next;
 	int e = 0;
 
 	/* What an earlier push said and a full disk did not let become true. */
-	if (!journals_replay(s->spool, clock_real(), s->at_work, s->routes) ||
+	if (journals_replay(s->spool, clock_real(), s->at_work, s->routes, s->stuck) ==
+	        JOURNAL_UNREAD ||
 	    !derived_again(s->spool))
 		return -ENOSPC;
 	if (late && s->news)
@@ -134,6 +136,10 @@ int push_start(struct route *r, const struct sched *s)
 	r->journal = spool_new_id(s->spool);
 	r->stopping = false;
 	journal = journal_create(s->spool, &r->journal, r->queue.route);
+	r->list = journal_list(s->spool, &r->journal);
+	/* The next one, too, in case this one must be kept and the disk is full then. */
+	next = spool_new_id(s->spool);
+	journal_spare(s->spool, &next);
 	conf = io_memfd("mailchute.conf", s->packed);
 	if (journal < 0 || conf < 0)
 		e = journal < 0 ? journal : conf;
@@ -157,6 +163,8 @@ int push_start(struct route *r, const struct sched *s)
 		r->pid = 0;
 		r->sock = -1;
 	}
+	cleanup_fd(&r->list);
+	r->list = -1;
 	journal_remove(s->spool, &r->journal);
 	return e;
 }

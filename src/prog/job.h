@@ -9,7 +9,7 @@
  *	secret                     + the password file, or without a descriptor: it failed
  *	known <time> <open> <since>    when the host last accepted something; 1 while it
  *	                           refuses everything alike; since when it is down, 0: it is not
- *	learned <text>             what push said of the host at an earlier time
+ *	learned <text>             what push said of the hosts at an earlier time
  *	ticket <text>              what push gave to be kept for the next start
  *	stop                       finish what is in hand, then leave
  *	halt                       leave what is in hand
@@ -30,7 +30,7 @@
  *	end <id> <due> bad <why>   apply; put into bad/
  *	host <stage> <code> <text> the host's trouble: no message is touched; push leaves
  *	up <facts>                 a session is ready for messages
- *	learned <text>             about the host, at most 200 octets: kept in the state file
+ *	learned <text>             about the hosts, at most 400 octets: kept in the state file
  *	ticket <text>              at most 16000 octets: kept in memory (TLS resumption)
  *	slow <seconds>             the host throttles: nothing new for so long (JOB_SLOW_MAX)
  *	took <messages> <recipients>    accepted since the last such line (rate budgets)
@@ -48,7 +48,7 @@ enum {
 	JOB_PACKET_MAX = 65536,
 	JOB_FDS_MAX = 2,
 	JOB_MANY_MAX = 32, /* packets of one job_send_many() */
-	JOB_LEARNED_MAX = 200,
+	JOB_LEARNED_MAX = 400,
 	JOB_TICKET_MAX = 16000,
 	JOB_SLOW_MAX = 3600, /* seconds that a host can ask for */
 	JOB_FD_SOCKET = 3,

@@ -9,7 +9,6 @@
 enum {
 	BATCHES_MAX = 4, /* at one hearing: replies wait meanwhile */
 	TOOK_EVERY_MS = 1000,
-	LEARNED_MAX = 200,
 };
 
 void push_host(struct push *p, const struct verdict *v)
@@ -93,7 +92,7 @@ static void take_known(struct push *p, struct str rest)
 static void take_learned(struct push *p, struct str rest)
 {
 	buf_reset(&p->learned);
-	buf_str(&p->learned, str_head(rest, LEARNED_MAX));
+	buf_str(&p->learned, str_head(rest, JOB_LEARNED_MAX));
 	p->cc.learned = buf_view(&p->learned);
 }
 

@@ -12,6 +12,15 @@ enum {
 	SLOW = 60,         /* seconds: the span that hosts count messages in */
 };
 
+int64_t push_now(struct push *p)
+{
+	int64_t now = clock_real_ms();
+
+	if (p->began_real)
+		p->report.jumped = (now - p->began_real - (clock_steady_ms() - p->began)) / 1000;
+	return now / 1000;
+}
+
 /* ---- What no host is asked ---- */
 
 /* reply: "550 5.3.5 words", or 4yz. At RCPT and with codes that no host uses for the sender or
@@ -142,7 +151,8 @@ static bool is_own_fault(const struct push *p, const struct message *m, size_t i
 
 	if (p->report.probing || before->state != NOTE_LATER || before->code < 500)
 		return false;
-	return p->accepted > before->time || now - m->note.first_trouble >= SECOND_LOOK;
+	return p->accepted > before->time ||
+	       report_age(&p->report, m->note.first_trouble, now) >= SECOND_LOOK;
 }
 
 /* The host takes mail. Of a message that went out as a whole, without a note, its "ok" says
@@ -188,7 +198,7 @@ static void suspend(struct push *p, const struct try *t, int64_t now)
 
 void judge_outcome(struct push *p, struct try *t, bool others)
 {
-	int64_t now = clock_real();
+	int64_t now = push_now(p);
 
 	suspend(p, t, now);
 	p->report.others = others;
@@ -268,9 +278,9 @@ static void span_words(struct buf *b, int64_t seconds)
 void judge_give_up(struct push *p, struct try *t)
 {
 	const struct message *m = &t->m;
-	int64_t now = clock_real(), most = p->host->give_up;
+	int64_t now = push_now(p), most = p->host->give_up;
 
-	if (now - m->env.time <= most) {
+	if (report_age(&p->report, m->env.time, now) <= most) {
 		report_put_off(&p->report, m, now + PUT_OFF, true);
 		return;
 	}

@@ -89,7 +89,7 @@ static bool wants(const struct outcome *o, size_t i, enum dsn_action action)
 static bool has_expired(const struct reporter *r, const struct message *m, int64_t now)
 {
 	return !r->probing && m->note.first_trouble &&
-	       now - m->note.first_trouble > r->host->lifetime &&
+	       report_age(r, m->note.first_trouble, now) > r->host->lifetime &&
 	       m->note.tries + 1 >= MIN_TRIES;
 }
 
@@ -100,12 +100,12 @@ static unsigned warnings_due(const struct reporter *r, const struct message *m,
                              int64_t now)
 {
 	const struct conf_spans *s = &r->host->warn_after;
+	int64_t age = report_age(r, m->note.first_trouble, now);
 	unsigned due = 0;
 
-	if (r->probing || m->note.first_trouble == 0 ||
-	    now - m->note.first_trouble > r->host->lifetime)
+	if (r->probing || m->note.first_trouble == 0 || age > r->host->lifetime)
 		return 0;
-	while (due < s->n && now - m->note.first_trouble >= s->v[due])
+	while (due < s->n && age >= s->v[due])
 		due++;
 	return due > m->note.warned ? due - m->note.warned : 0;
 }
@@ -461,7 +461,7 @@ static int dsn_write(const struct message *m, const struct dsn *d, int fd)
 	dsn_end(&b, d);
 	if (lseek(m->fd, m->body_at, SEEK_SET) < 0)
 		return -errno;
-	if (io_copy(m->fd, fd, NULL) < 0)
+	if (io_copy(m->fd, fd, INT64_MAX, NULL) < 0)
 		return -EIO;
 	return io_write(fd, b.p, b.n);
 }
@@ -599,8 +599,7 @@ void report_outcome(struct reporter *r, const struct message *m, const struct re
                     int64_t now)
 {
 	const struct note *n = &m->note;
-	int64_t age =
-	    n->first_trouble && now > n->first_trouble ? now - n->first_trouble : 0;
+	int64_t age = n->first_trouble ? report_age(r, n->first_trouble, now) : 0;
 	struct outcome o = { .r = r, .m = m, .res = res, .now = now };
 
 	o.backoff = note_backoff(age, r->host->retry, r->host->retry_max, id_str(&m->id));

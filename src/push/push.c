@@ -242,6 +242,8 @@ int main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGINT,
 	       SIG_IGN); /* a terminal's ^C is for mailchuted: it asks us to stop */
+	p.began_real = clock_real_ms();
+	p.began = clock_steady_ms();
 	if (!conf_take(&p, argv[1]))
 		return EX_PROTOCOL;
 	client_conf_make(&p);

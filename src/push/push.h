@@ -38,6 +38,8 @@ struct push {
 	bool halt;          /* leave what is in hand */
 	int64_t accepted;   /* when the host last accepted something, 0: not known */
 	int64_t down_since; /* 0: it is not down as far as mailchuted knows */
+	/* clock_real_ms() and clock_steady_ms() of push's start; 0: not known */
+	int64_t began_real, began;
 	/* No address was found, or give-up: why there is no connection. */
 	struct verdict why;
 	bool host_told;      /* "host" was sent: leave */
@@ -93,6 +95,9 @@ void push_serve(struct push *p);
 
 /* ---- judge.c ---- */
 
+/* clock_real(). Sees whether it was set ahead since push's start (report.jumped): mailchuted
+ * saw to what it did before. The time that the machine slept counts as such, too: nobody tried. */
+int64_t push_now(struct push *p);
 /* Recipients that no host is asked for get their verdicts. True: there are no others. */
 bool judge_here(const struct push *p, struct try *t);
 /* The verdicts of one try, as far as they are final, become records. What is not settled goes

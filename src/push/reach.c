@@ -83,10 +83,12 @@ static bool try_target(struct push *p, struct target *t, struct verdict *why)
 
 /* A host that was not reached for so long is dead. Who refuses our login is not: that is
  * somebody's to put right, and no message's fault. */
-static bool gives_up(const struct push *p, const struct verdict *why)
+static bool gives_up(struct push *p, const struct verdict *why)
 {
+	int64_t now = push_now(p);
+
 	return p->host->give_up > 0 && p->down_since > 0 && why->stage != STAGE_AUTH &&
-	       clock_real() - p->down_since > p->host->give_up;
+	       report_age(&p->report, p->down_since, now) > p->host->give_up;
 }
 
 static bool asked_to_leave(void)

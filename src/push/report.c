@@ -46,6 +46,14 @@ void report_line(struct reporter *r, const char *fmt, ...)
 	report_send(r, buf_view(&b));
 }
 
+int64_t report_age(const struct reporter *r, int64_t time, int64_t now)
+{
+	int64_t steady = now - r->jumped;
+
+	/* What is later than that was written after the jump. */
+	return r->jumped > 0 && time <= steady ? steady - time : now - time;
+}
+
 void report_commit(struct reporter *r, const struct message *m)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;

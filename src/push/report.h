@@ -18,10 +18,11 @@ struct reporter {
 	bool broken;                     /* mailchuted is gone: stop */
 	bool
 	    full; /* the journal cannot be written: say what came of this message, stop */
-	bool leaving;        /* mailchuted wants to end: what was not tried is let be */
-	bool probing;        /* the host refuses everything alike: nothing is final */
-	bool others;         /* messages wait behind this one */
-	bool gave_up;        /* the host was not reached for longer than give-up */
+	bool leaving;   /* mailchuted wants to end: what was not tried is let be */
+	bool probing;   /* the host refuses everything alike: nothing is final */
+	bool others;    /* messages wait behind this one */
+	bool gave_up;   /* the host was not reached for longer than give-up */
+	int64_t jumped; /* seconds that the clock was set ahead by since push's start */
 	struct buf up, file; /* what report_flush() sends, and writes to the journal */
 };
 
@@ -54,6 +55,9 @@ void report_put_off(struct reporter *r, const struct message *m, int64_t due, bo
  * those that failed, are delayed for long, or were relayed to a host that makes none. */
 void report_outcome(struct reporter *r, const struct message *m, const struct result *res,
                     int64_t now);
+
+/* The seconds from a time of the queue until now, without those that only the clock jumped. */
+int64_t report_age(const struct reporter *r, int64_t time, int64_t now);
 
 /* For outcome.c: to mailchuted; at once, with a descriptor; to the journal. */
 void report_send(struct reporter *r, struct str text);

@@ -309,6 +309,37 @@ static bool shows(struct str text, struct str secret)
 	return false;
 }
 
+/* The trace of "sh -x": it shows all that the command knows, and not only what it prints. */
+static bool traces(struct str text)
+{
+	struct str line;
+
+	while (str_cut(&text, '\n', &line)) {
+		size_t deep = 0;
+
+		while (deep < line.n && line.p[deep] == '+')
+			deep++;
+		if (deep && deep < line.n && line.p[deep] == ' ')
+			return true;
+	}
+	return false;
+}
+
+/* What the command said, as far as it can go to the log. */
+static void add_words(const struct head *h, struct str printed, struct str said,
+                      struct str secret, struct buf *why)
+{
+	/* What it would have printed is not known, and could be in it. */
+	if (h->error < 0)
+		buf_z(why, "(its words are not shown, as it did not end)");
+	else if (traces(said))
+		buf_z(why, "(its words are a trace of sh -x, and are not shown)");
+	else if (shows(said, secret) || (h->status && shows(said, str_trim(printed))))
+		buf_z(why, "(its words repeat what it printed, and are not shown)");
+	else
+		buf_escape(why, str_trim(said), SECRET_WORDS_MAX);
+}
+
 static int take(struct secret *s, struct str answer_text, struct buf *ret,
                 struct buf *why)
 {
@@ -328,11 +359,9 @@ static int take(struct secret *s, struct str answer_text, struct buf *ret,
 		explain(&h, s->seconds, why);
 	if (h.err && !good)
 		buf_z(why, ": ");
-	/* "sh -x", "curl -v": it goes to the log. */
-	if (shows(str_from(text, h.out), secret))
-		buf_z(why, "(its words repeat what it printed, and are not shown)");
-	else
-		buf_escape(why, str_trim(str_from(text, h.out)), SECRET_WORDS_MAX);
+	/* "curl -v" */
+	if (h.err)
+		add_words(&h, str_head(text, h.out), str_from(text, h.out), secret, why);
 	if (!good)
 		return -EACCES;
 	buf_room(ret, secret.n);

@@ -100,14 +100,14 @@ static void take_keyword(struct ehlo *x, struct str line)
 
 static void take_ehlo(struct client *c)
 {
-	struct str rest = buf_view(&c->reply.text), line;
+	struct str rest = buf_view(&c->reply.text), line, word;
 
 	str_cut(&rest, '\n', &line); /* the host's name and greeting */
 	while (str_cut(&rest, '\n', &line)) {
 		line = str_trim(line);
 		take_keyword(&c->ext, line);
-		str_cut(&line, ' ', &line);
-		c->host = learned_keyword(c->host, line);
+		if (str_cut(&line, ' ', &word))
+			c->host = learned_keyword(c->host, word);
 	}
 }
 
@@ -195,10 +195,12 @@ static void recall(struct client *c)
 	const struct client_conf *conf = c->conf;
 	unsigned first = WINDOW_FIRST;
 
-	if (!c->learned_read && !learned_parse(conf->learned, &c->learned))
-		learned_forget(&c->learned, 0);
+	if (!c->learned_read)
+		learned_parse_all(conf->learned, &c->known);
 	c->learned_read = true;
-	if (!learned_holds(&c->learned, c->host, clock_real()))
+	learned_forget(&c->learned, 0);
+	if (!learned_find(&c->known, c->host, &c->learned) ||
+	    !learned_holds(&c->learned, c->host, clock_real()))
 		learned_forget(&c->learned, c->host);
 	if (c->learned.canary && c->learned.strikes == 0)
 		first = c->learned.window > WINDOW_TRUSTED ? c->learned.window
@@ -254,6 +256,10 @@ static void reset(struct client *c, int64_t now)
 {
 	int64_t most = c->conf->session_max;
 
+	if (c->streamed)
+		c->learned.window = c->window.now;
+	if (c->learned.host)
+		learned_keep(&c->known, &c->learned);
 	session_close(c);
 	buf_free(&c->broken.text);
 	c->is_broken = c->mailed = c->answered = c->streamed = c->combined = c->exim =
@@ -321,8 +327,8 @@ void client_quit(struct client *c)
 	/* The last message is decided: who wants us to leave need not wait for a farewell. */
 	c->conn.cancel_ms = 0;
 	buf_z(&c->conn.out, "QUIT\r\n");
-	if (!c->conn.in.n && session_ask(c, STAGE_QUIT) == 0 && c->conn.tls)
-		(void)gnutls_bye(c->conn.tls, GNUTLS_SHUT_WR);
+	if (!c->conn.in.n && session_ask(c, STAGE_QUIT) == 0)
+		conn_bye(&c->conn);
 	session_close(c);
 	/* Nothing was in flight: a host that says no farewell is as good as any other. */
 	buf_free(&c->broken.text);

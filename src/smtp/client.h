@@ -141,10 +141,11 @@ struct client_feed {
  * for what was in flight behind the one that ended the connection and is not in doubt. */
 void client_stream(struct client *c, const struct client_feed *feed);
 
-/* Appends what was learned about the host in this and earlier sessions: one line of printable
- * ASCII without blanks, at most CLIENT_LEARNED_MAX octets; a time is in it, so that it is
- * forgotten (7 days). Hostile when it comes back: anything malformed counts as nothing. */
-enum { CLIENT_LEARNED_MAX = 200 };
+/* Appends what was learned about the hosts in this and earlier sessions, of the last few that
+ * answered: one line of printable ASCII without blanks, at most CLIENT_LEARNED_MAX octets; times
+ * are in it, so that it is forgotten (7 days). Hostile when it comes back: anything malformed
+ * counts as nothing. */
+enum { CLIENT_LEARNED_MAX = 400 };
 void client_learned(const struct client *c, struct buf *b);
 
 /* Appends what the newest TLS session can be resumed by: printable ASCII without blanks, at

@@ -32,6 +32,7 @@ void conn_close(struct conn *c)
 		explicit_bzero(c->out.p, c->out.cap);
 	buf_free(&c->in);
 	buf_free(&c->out);
+	buf_free(&c->sealed);
 	*c = (struct conn)CONN_INIT;
 }
 
@@ -75,7 +76,8 @@ static void cancelled(struct conn *c)
 static int wait_for(struct conn *c, short events, int64_t deadline, int wake_fd)
 {
 	for (;;) {
-		struct pollfd p[3] = { { .fd = c->fd, .events = events },
+		/* Without events it would still tell of the end, again and again. */
+		struct pollfd p[3] = { { .fd = events ? c->fd : -1, .events = events },
 			               { .fd = c->cancel_end ? -1 : c->cancel_fd,
 			                 .events = POLLRDHUP },
 			               { .fd = wake_fd, .events = POLLIN } };
@@ -122,23 +124,64 @@ int conn_open(struct conn *c, const struct race *to, size_t *ret_won, struct buf
 	return 0;
 }
 
-/* One write to TLS. A record that did not fit is GnuTLS's to finish: it is asked again
- * without data, so that the buffer may move meanwhile. */
+/* What GnuTLS writes is always taken, so that no record is ever half with it. When the host asks
+ * for new keys, GnuTLS puts its own update in front of the next record it is given; asked to
+ * finish one, it would lose count. */
+static ssize_t seal(gnutls_transport_ptr_t conn, const void *p, size_t n)
+{
+	struct conn *c = conn;
+
+	buf_add(&c->sealed, p, n);
+	return (ssize_t)n;
+}
+
+void conn_secured(struct conn *c)
+{
+	gnutls_transport_set_ptr2(c->tls, (gnutls_transport_ptr_t)(intptr_t)c->fd, c);
+	gnutls_transport_set_push_function(c->tls, seal);
+}
+
+/* Writes what is sealed. 0, or -1 with errno. */
+static int sealed_out(struct conn *c)
+{
+	while (c->sealed_at < c->sealed.n) {
+		ssize_t n = send(c->fd, c->sealed.p + c->sealed_at,
+		                 c->sealed.n - c->sealed_at, MSG_NOSIGNAL);
+
+		if (n < 0)
+			return -1;
+		c->moved = clock_ms();
+		c->sealed_at += (size_t)n;
+	}
+	buf_reset(&c->sealed);
+	c->sealed_at = 0;
+	return 0;
+}
+
+void conn_bye(struct conn *c)
+{
+	if (c->tls && !c->write_error && gnutls_bye(c->tls, GNUTLS_SHUT_WR) == 0)
+		(void)sealed_out(c);
+}
+
+/* One write to TLS: a record, which counts when the kernel has all of it. */
 static ssize_t tls_write(struct conn *c)
 {
-	ssize_t n = c->tls_retry ? gnutls_record_send(c->tls, NULL, 0)
-	                         : gnutls_record_send(c->tls, c->out.p + c->out_at,
-	                                              conn_unsent(c));
+	ssize_t n;
 
-	if (n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED) {
-		c->tls_retry = 1;
-		errno = EAGAIN;
-		return -1;
+	if (c->record == 0) {
+		n = gnutls_record_send(c->tls, c->out.p + c->out_at, conn_unsent(c));
+		if (n <= 0) {
+			errno = EPROTO;
+			return -1;
+		}
+		c->record = (size_t)n;
 	}
-	c->tls_retry = 0;
-	if (n < 0)
-		errno = n == GNUTLS_E_PUSH_ERROR ? EPIPE : EPROTO;
-	return n < 0 ? -1 : n;
+	if (sealed_out(c) < 0)
+		return -1;
+	n = (ssize_t)c->record;
+	c->record = 0;
+	return n;
 }
 
 /* Writes what the kernel takes. True when something moved. */
@@ -223,6 +266,8 @@ int conn_step(struct conn *c, int64_t deadline)
 {
 	for (;;) {
 		bool writing = conn_unsent(c) && !c->write_error;
+		bool reading = c->in.n + READ_BLOCK <= CONN_IN_MAX;
+		short events;
 		int e = 0;
 
 		if (c->eof)
@@ -231,9 +276,9 @@ int conn_step(struct conn *c, int64_t deadline)
 			return -ECANCELED;
 		if (c->cancel_end)
 			writing = false;
-		if (!c->tls || gnutls_record_check_pending(c->tls) == 0)
-			e = wait_for(c, (short)(POLLIN | (writing ? POLLOUT : 0)),
-			             deadline, c->wake_fd);
+		events = (short)((reading ? POLLIN : 0) | (writing ? POLLOUT : 0));
+		if (!reading || !c->tls || gnutls_record_check_pending(c->tls) == 0)
+			e = wait_for(c, events, deadline, c->wake_fd);
 		if (e < 0)
 			return e;
 		/* What came in is looked at before anything more goes out: a reply that

@@ -25,11 +25,14 @@ struct conn {
 	struct buf out;       /* to be written, from out_at on */
 	size_t out_at;
 	uint64_t
-	    taken; /* octets of out that the kernel (with TLS: GnuTLS, whole records) has
-	                 * taken since the connection began */
-	int wake_fd;         /* -1: none; conn_step() also returns when it is readable */
-	bool woken;          /* it was; the caller resets it */
-	size_t tls_retry;    /* GnuTLS holds a record of so many octets: asked again */
+	    taken; /* octets of out that the kernel (with TLS: of whole records) has taken
+	                 * since the connection began */
+	int wake_fd; /* -1: none; conn_step() also returns when it is readable */
+	bool woken;  /* it was; the caller resets it */
+	/* TLS: what GnuTLS made of the first octets of out (record of them); from sealed_at on
+	 * the kernel has not taken it. */
+	struct buf sealed;
+	size_t sealed_at, record;
 	int64_t session_end; /* clock_ms() at which everything ends */
 	int64_t cancel_end;  /* 0: not cancelled */
 	int64_t cancel_ms; /* how long to wait then: 0, or CONN_CANCEL_SECONDS, scaled */
@@ -54,6 +57,11 @@ void conn_close(struct conn *c);
  * arrives (SO_LINGER of 0). */
 void conn_abort(struct conn *c);
 
+/* The handshake of c->tls is over: from now on what GnuTLS writes goes through here. */
+void conn_secured(struct conn *c);
+/* Says farewell to TLS (close_notify), if there is any, as far as that works at once. */
+void conn_bye(struct conn *c);
+
 /* Octets that the kernel has not taken yet. */
 size_t conn_unsent(const struct conn *c);
 /* Octets put into out since the connection began: where what is put next begins. */
@@ -61,8 +69,9 @@ uint64_t conn_put(const struct conn *c);
 /* Waits until octets went out or came in, or the end of the stream was seen (c->eof), or
  * writing failed (c->write_error), or wake_fd is readable (c->woken). 0; -ETIMEDOUT: nothing
  * of it until deadline or the session's end; -ECANCELED; -ECONNRESET: nothing can move any
- * more (c->eof, all was read). Cancelled with a cancel_ms of 0 it ends at once when there is
- * something to write; else nothing more is written, and what comes in is read for so long. */
+ * more (c->eof, all was read). With CONN_IN_MAX octets in `in` nothing more is read. Cancelled
+ * with a cancel_ms of 0 it ends at once when there is something to write; else nothing more is
+ * written, and what comes in is read for so long. */
 int conn_step(struct conn *c, int64_t deadline);
 /* Waits for poll(2) events on the socket. 0, -ETIMEDOUT, -ECANCELED or -errno. */
 int conn_wait(struct conn *c, short events, int64_t deadline);

@@ -116,6 +116,66 @@ bool learned_parse(struct str s, struct learned *ret)
 	return true;
 }
 
+void learned_keep(struct learned_hosts *all, const struct learned *l)
+{
+	const struct learned now = *l; /* it may be one of them */
+	size_t at = 0;
+
+	while (at < all->n && all->of[at].host != now.host)
+		at++;
+	if (at < all->n) {
+		all->n--;
+		memmove(&all->of[at], &all->of[at + 1], (all->n - at) * sizeof(now));
+	}
+	if (!now.host || !now.since)
+		return;
+	if (all->n == LEARNED_HOSTS)
+		all->n--;
+	memmove(&all->of[1], &all->of[0], all->n * sizeof(now));
+	all->of[0] = now;
+	all->n++;
+}
+
+bool learned_find(const struct learned_hosts *all, uint64_t host, struct learned *ret)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->of[i].host == host) {
+			*ret = all->of[i];
+			return true;
+		}
+	return false;
+}
+
+void learned_print_all(const struct learned_hosts *all, size_t max, struct buf *b)
+{
+	size_t begin = b->n;
+
+	for (size_t i = 0; i < all->n; i++) {
+		size_t before = b->n;
+
+		if (before > begin)
+			buf_c(b, ',');
+		learned_print(&all->of[i], b);
+		if (b->n - begin > max)
+			buf_cut(b, before);
+	}
+}
+
+void learned_parse_all(struct str s, struct learned_hosts *ret)
+{
+	struct learned_hosts found = { .n = 0 };
+	struct str part;
+	struct learned l;
+
+	*ret = found;
+	while (found.n < LEARNED_HOSTS && str_cut(&s, ',', &part))
+		if (learned_parse(part, &l))
+			found.of[found.n++] = l;
+	/* The first is to be kept last; and twice the same host is none. */
+	while (found.n)
+		learned_keep(ret, &found.of[--found.n]);
+}
+
 /* FNV-1a, 64 bits: only to tell one host from another, and its own word is all there is. */
 static uint64_t hash_byte(uint64_t h, char c)
 {

@@ -85,7 +85,8 @@ struct client {
 	struct buf facts;
 	/* Of the ladder: */
 	bool learned_read;
-	struct learned learned;
+	struct learned learned;     /* of the host that answers or answered last */
+	struct learned_hosts known; /* of others, and as it was of that one */
 	struct window window;
 	struct canary canary;
 	struct witness witness;

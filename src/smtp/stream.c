@@ -278,10 +278,17 @@ static int begin_next(struct stream *s)
 /* Puts into conn.out whatever may go out now. 0 or -1 (broken). */
 static int fill(struct stream *s)
 {
-	const struct conn *n = &s->c->conn;
+	struct client *c = s->c;
+	const struct conn *n = &c->conn;
 	int r = 1;
 
 	while (r > 0) {
+		/* It would be taken for the answer to a question that was not asked yet; and
+		 * while octets of a chunk that was refused are on their way, nobody else reads
+		 * it. */
+		if (s->first && !stopped(s) && c->unread == 0 && n->in.n &&
+		    s->last->phase != PHASE_GO)
+			return session_listen(c);
 		/* With nothing in flight (a refused chunk is still on its way out) no reply
 		 * would be waited for. */
 		if (stopped(s) || (s->first && conn_unsent(n) >= STREAM_PUT_MAX))
@@ -371,11 +378,14 @@ void client_stream(struct client *c, const struct client_feed *feed)
 
 void client_learned(const struct client *c, struct buf *b)
 {
+	struct learned_hosts all = c->known;
 	struct learned l = c->learned;
 
 	if (c->streamed)
 		l.window = c->window.now;
-	learned_print(&l, b);
+	if (l.host)
+		learned_keep(&all, &l);
+	learned_print_all(&all, CLIENT_LEARNED_MAX, b);
 }
 
 /* A feed of one message. */

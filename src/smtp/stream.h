@@ -48,6 +48,7 @@ struct stream {
 	struct verdict why;     /* what the host said; owned */
 	struct flight *culprit; /* to whom, NULL: that one is done with */
 	int64_t over_until;
+	bool went_on; /* ... and yet the host went on answering */
 };
 
 /* How high may we go with this host, now? */

@@ -137,9 +137,6 @@ int stream_put(struct stream *s)
 	struct client *c = s->c;
 	struct flight *f = s->last;
 
-	/* It would be taken for the answer to a question that was not asked yet. */
-	if (c->unread == 0 && c->conn.in.n && f->phase != PHASE_GO)
-		return session_listen(c);
 	switch (f->phase) {
 	case PHASE_RSET:
 	case PHASE_MAIL:

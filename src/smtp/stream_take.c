@@ -165,6 +165,7 @@ int stream_take(struct stream *s, const struct expect *got)
 	struct flight *f = got->flight;
 	int r = 0;
 
+	s->went_on = s->went_on || (s->over && c->reply.code != 421);
 	if (complains(c, got))
 		return unfit(c, got);
 	if (!f)
@@ -215,13 +216,16 @@ static void blame(const struct stream *s)
 	c->broken.kind = VERDICT_RECONNECT;
 }
 
-/* Everybody gets his verdict. in_doubt only where nothing the host said excludes it: after
- * 421, or no to RSET, and the end of the connection, it has taken nothing more. */
+/* Everybody gets his verdict. in_doubt only where nothing the host said excludes it: when 421, or
+ * no to RSET, was its last word before the end of the connection, it has taken nothing more. One
+ * that went on behind it may have taken all of it: a kernel that resets a connection (which it
+ * does when its program closes with input unread) drops the replies that it has not sent yet. */
 static void verdicts(const struct stream *s, struct flight *f, bool head)
 {
 	const struct client *c = s->c;
 	struct verdict v = s->over ? s->why : c->broken;
-	bool refuted = s->over && s->over_until < INT64_MAX && c->lost == -ECONNRESET;
+	bool refuted =
+	    s->over && s->over_until < INT64_MAX && !s->went_on && c->lost == -ECONNRESET;
 
 	if (!head)
 		v.kind = VERDICT_RECONNECT;

@@ -390,8 +390,10 @@ int tls_start(struct tls *t, struct conn *c, int64_t deadline, struct buf *ret_w
 		offer(t, c);
 	while (e == 0) {
 		e = gnutls_handshake(c->tls);
-		if (e == 0)
+		if (e == 0) {
+			conn_secured(c);
 			return check_resumed(t, c->tls, ret_why);
+		}
 		if (gnutls_error_is_fatal(e))
 			break;
 		e = conn_wait(c, gnutls_record_get_direction(c->tls) ? POLLOUT : POLLIN,

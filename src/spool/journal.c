@@ -6,7 +6,7 @@
 
 /* Of a journal that ended there remains its file, empty, with this much space: on a full disk
  * messages can still go out, which is what makes room. */
-enum { SPARE_OCTETS = 65536 };
+enum { SPARE_OCTETS = 65536, READ_OCTETS = 32768, LINE_OCTETS = 65536 };
 #define SPARE_NAME "spare"
 #define FIRST_LINE STR("mailchute-run 1 ")
 
@@ -68,17 +68,21 @@ int journal_read(struct spool *s, const struct id *run,
 	_cleanup_fd_ int fd = openat(s->run, run->c, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	struct first first = { .line = line, .arg = arg };
+	int64_t octets = 0;
 
 	if (fd < 0)
 		return -errno;
 	for (;;) {
-		ssize_t n = io_read(fd, buf_room(&b, 32768), 32768);
+		ssize_t n = io_read(fd, buf_room(&b, READ_OCTETS), READ_OCTETS);
 
 		if (n < 0)
 			return (int)n;
 		b.n += (size_t)n;
+		octets += n;
 		lines_out(&b, skip_first, &first);
-		if (n < 32768)
+		if (n == READ_OCTETS && (b.n > LINE_OCTETS || octets > JOURNAL_MAX))
+			return -EBADMSG;
+		if (n < READ_OCTETS)
 			return first.seen && !first.ok ? -EBADMSG : 0;
 	}
 }
@@ -109,11 +113,70 @@ int journal_route(struct spool *s, const struct id *run,
 	return 0;
 }
 
+enum { LIST_NAME = ID_LEN + 8 };
+
+static void list_name(char name[static LIST_NAME], const struct id *run)
+{
+	snprintf(name, LIST_NAME, "%s.given", run->c);
+}
+
+int journal_list(struct spool *s, const struct id *run)
+{
+	char name[LIST_NAME];
+	int fd;
+
+	list_name(name, run);
+	fd =
+	    openat(s->run, name,
+	           O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+void journal_unlist(struct spool *s, const struct id *run)
+{
+	char name[LIST_NAME];
+
+	list_name(name, run);
+	unlinkat(s->run, name, 0);
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+	return memcmp(a, b, JOURNAL_LIST_LINE);
+}
+
+int journal_read_list(struct spool *s, const struct id *run, struct buf *ret)
+{
+	char name[LIST_NAME];
+	int e;
+
+	list_name(name, run);
+	e = io_slurp_at(s->run, name, ret, JOURNAL_MAX);
+	if (e < 0)
+		return e;
+	/* What mailchuted was killed in the middle of was not given to push. */
+	buf_cut(ret, ret->n - ret->n % JOURNAL_LIST_LINE);
+	if (ret->n)
+		qsort(ret->p, ret->n / JOURNAL_LIST_LINE, JOURNAL_LIST_LINE,
+		      compare_lines);
+	return 0;
+}
+
+bool journal_listed(const struct buf *list, const struct id *id, uint32_t due)
+{
+	char line[JOURNAL_LIST_LINE + 1];
+
+	snprintf(line, sizeof(line), "%s %08x\n", id->c, due);
+	return list->n && bsearch(line, list->p, list->n / JOURNAL_LIST_LINE,
+	                          JOURNAL_LIST_LINE, compare_lines);
+}
+
 void journal_remove(struct spool *s, const struct id *run)
 {
 	_cleanup_fd_ int fd =
 	    openat(s->run, run->c, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
 
+	journal_unlist(s, run);
 	if (fd < 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, SPARE_OCTETS) < 0 ||
 	    renameat(s->run, run->c, s->run, SPARE_NAME) < 0)
 		unlinkat(s->run, run->c, 0);
@@ -131,8 +194,8 @@ void journal_spare(struct spool *s, const struct id *run)
 	journal_remove(s, run);
 }
 
-bool journal_find(struct spool *s, bool (*busy)(void *arg, const struct id *id),
-                  void *arg, struct id *ret)
+int journal_find(struct spool *s, bool (*busy)(void *arg, const struct id *id), void *arg,
+                 const struct id *after, struct id *ret)
 {
 	DIR *d = dir_open(s->run, ".");
 	const struct dirent *e;
@@ -140,9 +203,10 @@ bool journal_find(struct spool *s, bool (*busy)(void *arg, const struct id *id),
 	bool found = false;
 
 	if (!d)
-		return false;
+		return -errno;
 	while ((e = readdir(d))) {
-		if (!id_from(str_z(e->d_name), &id) || (busy && busy(arg, &id)))
+		if (!id_from(str_z(e->d_name), &id) || (busy && busy(arg, &id)) ||
+		    (after && id_cmp(&id, after) <= 0))
 			continue;
 		if (!found || id_cmp(&id, ret) < 0)
 			*ret = id;

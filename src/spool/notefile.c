@@ -81,7 +81,7 @@ static void derived_name(char name[static DERIVED_NAME], const struct id *parent
 	snprintf(name, DERIVED_NAME, "d.%s.%u", parent->c, n);
 }
 
-static int derived_fill(int fd, int drop, int64_t now)
+static int derived_fill(int fd, int drop, int64_t most, int64_t now)
 {
 	_cleanup_buf_ struct buf head = BUF_INIT;
 	int64_t n;
@@ -93,14 +93,14 @@ static int derived_fill(int fd, int drop, int64_t now)
 		return e;
 	if (lseek(drop, 0, SEEK_SET) < 0)
 		return -errno;
-	n = io_copy(drop, fd, NULL);
+	n = io_copy(drop, fd, most, NULL);
 	if (n < 0)
 		return (int)n;
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
 int derived_prepare(struct spool *s, const struct id *parent, unsigned n, int drop,
-                    int64_t now)
+                    int64_t most, int64_t now)
 {
 	_cleanup_fd_ int fd = -1;
 	char name[DERIVED_NAME];
@@ -112,7 +112,7 @@ int derived_prepare(struct spool *s, const struct id *parent, unsigned n, int dr
 	            0600);
 	if (fd < 0)
 		return -errno;
-	e = derived_fill(fd, drop, now);
+	e = derived_fill(fd, drop, most, now);
 	if (e == 0 && fsync(s->new) < 0)
 		e = -errno;
 	if (e < 0)

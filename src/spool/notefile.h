@@ -26,7 +26,7 @@ bool note_to_recompose(struct spool *s, const struct id *id);
 /* Writes the n-th message derived from parent (a DSN) to queue/new as d.<parent>.<n>: the
  * attested lines, then drop's bytes. Synced on return. 0 or -errno. */
 int derived_prepare(struct spool *s, const struct id *parent, unsigned n, int drop,
-                    int64_t now);
+                    int64_t most, int64_t now);
 /* Gives it its id (id_derive()). Durable on return; 0 also when it was done before. */
 int derived_publish(struct spool *s, const struct id *parent, unsigned n);
 /* The same for a part of a message that is split over routes (n >= PART_FIRST): d.<parent>.<n>

@@ -62,6 +62,8 @@ void queue_rewind(struct queue *q, bool all)
 	queue_idle(q);
 	queue_changed(q);
 	q->bucket = 0;
+	q->failed = false;
+	q->again_at = 0;
 	q->due_done = !(q->reads & QUEUE_READS_DUE);
 	q->all = all;
 	q->news = false;
@@ -89,7 +91,7 @@ void queue_news(struct queue *q)
 	}
 	/* What is in an open window is still there to be given. */
 	if (window_used(q->fresh))
-		window_open(&q->fresh, q->s->new, ".");
+		q->failed |= !window_open(&q->fresh, q->s->new, ".");
 	else
 		q->news = true; /* behind it: the folder may be read to its end already */
 }
@@ -111,8 +113,10 @@ static void buckets_look(struct queue *q, int64_t now, int64_t longest,
 	uint32_t b;
 
 	*ret_next = *ret_future = 0;
-	if (!d)
+	if (!d) {
+		q->failed = true;
 		return;
+	}
 	while ((e = readdir(d))) {
 		if (!dir_bucket(e->d_name, &b))
 			continue;
@@ -152,7 +156,7 @@ static bool next_due_name(struct queue *q, int64_t now, int64_t longest,
 		}
 		q->bucket = next;
 		snprintf(name, sizeof(name), "%08x", next);
-		window_open(&q->due, q->dir, name);
+		q->failed |= !window_open(&q->due, q->dir, name) && errno != ENOENT;
 	}
 	return false;
 }
@@ -163,7 +167,7 @@ static bool next_new_name(struct queue *q, struct place *ret)
 
 	if (!any && q->news && (q->reads & QUEUE_READS_NEW)) {
 		q->news = false;
-		window_open(&q->fresh, q->s->new, ".");
+		q->failed |= !window_open(&q->fresh, q->s->new, ".");
 		any = window_next(q->fresh, &ret->id);
 	}
 	if (!any)
@@ -180,12 +184,21 @@ bool queue_next(struct queue *q, int64_t now, int64_t longest, struct place *ret
 	return next_due_name(q, now, longest, ret) || next_new_name(q, ret);
 }
 
+static int64_t look_again(struct queue *q, int64_t now)
+{
+	if (q->again_at == 0 || q->again_at > now + QUEUE_LOOK_AGAIN)
+		q->again_at = now + QUEUE_LOOK_AGAIN;
+	return q->again_at;
+}
+
 int64_t queue_next_due(struct queue *q, int64_t now, int64_t longest)
 {
 	uint32_t bucket = q->bucket, due, future;
 	bool all = q->all;
 	int64_t at;
 
+	if (q->failed)
+		return look_again(q, now);
 	if (!(q->reads & QUEUE_READS_DUE))
 		return -1;
 	/* Every turn of mailchuted's loop asks, and reading the folder takes a while. */
@@ -196,6 +209,8 @@ int64_t queue_next_due(struct queue *q, int64_t now, int64_t longest)
 	buckets_look(q, now, longest, &due, &future);
 	q->bucket = bucket;
 	q->all = all;
+	if (q->failed)
+		return look_again(q, now);
 	at = future ? (int64_t)future * QUEUE_BUCKET_SECONDS : -1;
 	if (due && q->due_done && (at < 0 || at > now + QUEUE_LOOK_AGAIN))
 		at = now + QUEUE_LOOK_AGAIN;

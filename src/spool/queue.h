@@ -35,9 +35,11 @@ struct queue {
 	int dir;                    /* queue/<route> */
 	struct window *fresh, *due; /* NULL when closed */
 	uint32_t bucket;            /* that due reads; 0: none yet in this pass */
-	bool all;      /* this pass takes buckets of the future too, latest first */
-	bool due_done; /* nothing due any more in this pass */
-	bool news;     /* what came meanwhile is to be looked for once more */
+	bool all;         /* this pass takes buckets of the future too, latest first */
+	bool due_done;    /* nothing due any more in this pass */
+	bool news;        /* what came meanwhile is to be looked for once more */
+	bool failed;      /* a folder could not be read in this pass ... */
+	int64_t again_at; /* ... so another one is due then; 0: that is not decided yet */
 	bool turn;
 	bool next_known; /* next_at holds until a bucket is added */
 	int64_t next_at;
@@ -75,7 +77,8 @@ void queue_news(struct queue *q);
  * has in hand. False: nothing more is due now. */
 bool queue_next(struct queue *q, int64_t now, int64_t longest, struct place *ret);
 /* When the next bucket falls due (seconds, real clock), or -1: nothing waits. One that fell
- * due after this pass had looked is due QUEUE_LOOK_AGAIN seconds from now. */
+ * due after this pass had looked is due QUEUE_LOOK_AGAIN seconds from now, and so is
+ * everything when a folder could not be read (EMFILE). */
 int64_t queue_next_due(struct queue *q, int64_t now, int64_t longest);
 /* Messages were put into its buckets by other means than this queue: forgets what
  * queue_next_due() remembers. */

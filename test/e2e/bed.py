@@ -9,6 +9,7 @@ import contextlib
 import fnmatch
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -297,7 +298,10 @@ class Bed:
 
     # mailchuted
 
-    def start(self, wait=True, args=()):
+    def start(self, wait=True, args=(), files=0):
+        """files: so many may be open in mailchuted and what it starts."""
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         log = open(self.log_path, "ab")
         at = self.log_size()
         path = program("mailchuted")
@@ -305,7 +309,8 @@ class Bed:
             raise AssertionError(path + " is not built")
         self.daemon = subprocess.Popen(
             [path, "-e", "-c", self.conf, "-s", self.spool, "-l", os.path.dirname(path), *args],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir, **as_user())
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
+            preexec_fn=few if files else None, **as_user())  # pylint: disable=subprocess-popen-preexec-fn
         log.close()
         if wait:
             self.wait_log(r"\bready\b", 10, since=at)

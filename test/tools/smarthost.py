@@ -70,7 +70,7 @@ class Session:
         self.reset()
 
     def reset(self):
-        self.sender, self.mail_params, self.rcpts = None, {}, []
+        self.sender, self.mail_params, self.rcpts, self.chunks = None, {}, [], b""
 
     def note(self, event, **more):
         self.host.ledger.add(event, conn=self.number, **more)
@@ -167,6 +167,7 @@ class Session:
 
     def do_ehlo(self, rest):
         self.must_be_alone("EHLO")
+        time.sleep(self.host.far)
         if not re.fullmatch(rb"[A-Za-z0-9.-]+|\[[0-9A-Za-z.:]+\]", rest):
             self.violation("EHLO argument " + repr(rest))
         self.reset()
@@ -294,7 +295,30 @@ class Session:
             return
         self.must_be_alone("DATA")
         self.send("354 go ahead")
-        content = self.content()
+        self.end_of_data(self.content())
+
+    def do_bdat(self, rest):
+        m = re.fullmatch(rb"(\d{1,12})( LAST)?", rest)
+        if not m or "CHUNKING" not in self.host.keywords or int(m[1]) > CONTENT_MAX:
+            self.violation("BDAT " + repr(rest))
+            self.send("501 5.5.4 syntax")
+            raise Closed("the chunk cannot be told from commands")
+        size = int(m[1])
+        while len(self.buf) < size:
+            self.fill()
+        self.chunks, self.buf = self.chunks + self.buf[:size], self.buf[size:]
+        if not self.rcpts:
+            self.send("554 5.5.1 no valid recipients")
+            self.reset()
+        elif not m[2]:
+            self.send("250 2.0.0 ok")
+        else:
+            self.judge(self.chunks, stuffed=False)
+            self.mail_params["BDAT"] = True
+            self.end_of_data(self.chunks)
+
+    def end_of_data(self, content):
+        time.sleep(self.host.pause)
         canned = self.host.canned("CONTENT", content.decode("latin-1"))
         if canned and canned.startswith("close"):
             raise Closed("as told")
@@ -321,7 +345,7 @@ class Session:
         self.judge(raw)
         return re.sub(rb"(^|\r\n)\.", rb"\1", raw)
 
-    def judge(self, raw):
+    def judge(self, raw, stuffed=True):
         if b"\r" in raw.replace(b"\r\n", b"") or b"\n" in raw.replace(b"\r\n", b""):
             self.violation("bare CR or LF in content")
         if b"\0" in raw:
@@ -329,7 +353,7 @@ class Session:
         lines = raw.split(b"\r\n")
         if max(map(len, lines)) > 999 or any(len(x) > 998 and x[:1] != b"." for x in lines):
             self.violation("line of more than 998 octets")
-        if any(x[:1] == b"." and x[1:2] != b"." for x in lines if len(x) > 1):
+        if stuffed and any(x[:1] == b"." and x[1:2] != b"." for x in lines if len(x) > 1):
             self.violation("dot not stuffed")
         if max(raw, default=0) > 0x7f and self.mail_params.get("BODY") != "8BITMIME":
             self.violation("8-bit content without BODY=8BITMIME")
@@ -352,10 +376,12 @@ class SmartHost:
 
     def __init__(self, folder, ledger=None, port=0, tls=None, cert=None, key=None, user=None,
                  password=None, replies=(), without=(), max_size=CONTENT_MAX,
-                 name="mx.isp.example"):
+                 name="mx.isp.example", chunking=False, far=0, pause=0):
         self.folder, self.tls, self.name, self.max_size = folder, tls, name, max_size
         self.user, self.password = user, password
         self.keywords = [k for k in KEYWORDS if k not in without]
+        self.keywords += ["CHUNKING"] if chunking else []
+        self.far, self.pause = far, pause  # seconds before EHLO's reply, and a message's
         self.ledger = Ledger(ledger)
         self.lock = threading.Lock()
         self.replies = []

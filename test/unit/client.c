@@ -11,6 +11,8 @@
  *	W     wait 150 ms, w  wait 8 ms (a host that is not near)
  *	Z     keep silent until the client closes
  *	X     close, R  close with a reset
+ *	K     what is sent from here on stays in the host's kernel, and R drops it
+ *	F     says "250 x" without end, reads nothing, until the client closes
  * At the end of the script the client must close without another octet. The host is a
  * child; what it did not like is its exit status and a line on standard error.
  */
@@ -25,6 +27,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -186,6 +189,15 @@ static void host_does(struct host *h, const char *step)
 	case 'R':
 		host_resets(h);
 		break;
+	case 'K':
+		/* Segments that are not full wait for 200 ms, and for ever behind a reset. */
+		setsockopt(h->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 0 }, sizeof(int));
+		setsockopt(h->fd, IPPROTO_TCP, TCP_CORK, &(int){ 1 }, sizeof(int));
+		break;
+	case 'F':
+		while (send(h->fd, "250 x\r\n250 x\r\n", 14, MSG_NOSIGNAL) > 0)
+			;
+		_exit(0);
 	case 'X':
 		_exit(0);
 	default:
@@ -256,6 +268,7 @@ static const struct row {
 	const char *learned; /* level and so on; the hash is added */
 	const char *learns;  /* what client_learned() must begin with; "" for nothing */
 	unsigned connection_messages;
+	size_t more; /* octets of the body behind what all have */
 	const char *script[SCRIPT_MAX];
 } rows[] = {
 	{ "plain", "D", "250 2.0.0 ok", 1, 1, 1, true,
@@ -717,7 +730,7 @@ static const struct row {
 	              OK,
 	              QUIT } },
 	{ "canary, then a stream", "D|D|D", NULL, 1, 3, 3, true, .fed = true,
-	  .learns = "1:stream:1:3",
+	  .learns = "1:stream:1:134:0:",
 	  .script = { FAR,  CANARY, MAIL, R1,
 	              DATA, "N",    OK,   "S554 no valid recipients\r\n",
 	              OK,   OK,     OK,   "S354 go\r\n",
@@ -766,7 +779,7 @@ static const struct row {
 	              OK,
 	              QUIT } },
 	{ "stream", "D|D|D|D", NULL, 1, 4, 4, true, .fed = true, .learned = KNOWN,
-	  .learns = "1:stream:1:112:0:",
+	  .learns = "1:stream:1:140:0:",
 	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, "N", OK3, OK, OK3, OK, OK3, OK, OK3,
 	              QUIT } },
 	{ "stream: one after the other", "D|F|L|D|F|L|D", NULL, 1, 7, 7, true,
@@ -814,10 +827,23 @@ static const struct row {
 	{ "stream: 421 in the middle", "D|C|C|C", NULL, 1, 4, 4, false, .fed = true,
 	  .learned = KNOWN, .learns = "1:stream:1:",
 	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, OK3, OK, OK, "S421 bye\r\n", "X" } },
-	{ "stream: 421, and yet it goes on", "D|C|D|C", NULL, 1, 4, 4, false, .fed = true,
+	{ "stream: 421 in the middle, and a reset", "D|C|C|C", NULL, 1, 4, 4, false,
+	  .fed = true, .learned = KNOWN, .learns = "1:stream:1:",
+	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, OK3, OK, OK, "S421 bye\r\n", "W",
+	              "R" } },
+	{ "stream: 421 to each command that is there", "D|C|C|C", NULL, 1, 4, 4, false,
+	  .fed = true, .learned = KNOWN, .learns = "1:stream:1:",
+	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, OK3, OK, OK,
+	              "S421 bye\r\n421 bye\r\n421 bye\r\n", "W", "R" } },
+	{ "stream: 421, and yet it goes on", "D|C|D|B", NULL, 1, 4, 4, false, .fed = true,
 	  .learned = KNOWN,
 	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, OK3, OK, "S421 bye\r\n",
 	              "S503 no\r\n503 no\r\n", OK, OK3, OK, OK, "X" } },
+	/* The fourth was taken, and the kernel of the host drops the reply. */
+	{ "stream: 421, it goes on, and a reset", "D|C|D|B", NULL, 1, 4, 4, false,
+	  .fed = true, .learned = KNOWN,
+	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, OK3, OK, "S421 bye\r\n",
+	              "S503 no\r\n503 no\r\n", OK, OK3, "W", "K", OK3, OK, "R" } },
 	{ "stream: 452 to MAIL after a success", "D|C|D", NULL, 1, 3, 3, false,
 	  .fed = true, .learned = KNOWN, .learns = "1:stream:1:",
 	  .script = { FAR, FIRST, NEXT, NEXT, OK3, OK, "S452 4.5.3 many\r\n",
@@ -830,7 +856,7 @@ static const struct row {
 	  .learned = KNOWN, .learns = "1:combo:",
 	  .script = { FAR, FIRST, NEXT, NEXT, OK3, "S500 what\r\n" } },
 	{ "stream: closed", "D|B|B", NULL, 1, 3, 3, false, .fed = true, .learned = KNOWN,
-	  .learns = "1:stream:1:103:1:",
+	  .learns = "1:stream:1:131:1:",
 	  .script = { FAR, FIRST, NEXT, NEXT, OK3, OK, "X" } },
 	{ "stream: closed before anything was said", "B|B", NULL, 1, 2, 2, false,
 	  .fed = true, .learned = "stream:1:100:1",
@@ -908,6 +934,12 @@ static const struct row {
 	              OK,
 	              OK3,
 	              QUIT } },
+	/* With so much unsent, who reads what it says? */
+	{ "stream: a chunk refused early, and the host talks on", "F", "552 5.3.4 no", 1,
+	  1, 0, false, .fed = true, .learned = KNOWN, .scale = 20, .more = 900000,
+	  .script = { GREET, "w",
+	              "S250-mx\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 SIZE 9000000\r\n",
+	              MAIL, R1, "CBDAT 9", OK, OK, "S552 5.3.4 no\r\n", "W", "F" } },
 	{ "MAILMAX", "D|D|?", NULL, 1, 3, 2, false, .fed = true,
 	  .script = { GREET,
 	              "S250-mx\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=9 MAILMAX=2\r\n",
@@ -1149,7 +1181,7 @@ static void send_fed(struct client *c, const struct row *t, int fd, int *commits
  * of what the row's host says. */
 static void put_learned(const struct row *t, struct buf *b)
 {
-	struct str rest = STR(""), line;
+	struct str rest = STR(""), line, word;
 	uint64_t h = learned_greeting(str_from(str_z(t->script[0]), 5));
 	size_t at = 2;
 
@@ -1161,8 +1193,8 @@ static void put_learned(const struct row *t, struct buf *b)
 	str_cut(&rest, '\n', &line);
 	while (str_cut(&rest, '\n', &line) && line.n) {
 		line = str_trim(str_from(line, 4));
-		str_cut(&line, ' ', &line);
-		h = learned_keyword(h, line);
+		str_cut(&line, ' ', &word);
+		h = learned_keyword(h, word);
 	}
 	buf_fmt(b, "1:%s:%lld:%016llx", t->learned, (long long)clock_real() - 60,
 	        (unsigned long long)h);
@@ -1179,12 +1211,14 @@ static void check_learned(const struct client *c, const struct row *t)
 		ROW_FAILS("%s: learned %s", t->name, b.n ? b.p : "nothing");
 }
 
-static int body_file(void)
+static int body_file(size_t more)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	int fd;
 
 	buf_fmt(&b, "xyz%s", body_text);
+	for (size_t i = 0; i < more; i++)
+		buf_c(&b, i % 70 ? 'x' : '\n');
 	fd = io_memfd("body", buf_view(&b));
 	assert_true(fd >= 0);
 	return fd;
@@ -1198,7 +1232,7 @@ static bool play(const struct row *t, const struct sockaddr_in *to, struct buf *
 	const char *why = "?";
 	struct client *c = client_new(&conf, &why);
 	struct verdict v = { 0 };
-	_cleanup_fd_ int fd = body_file();
+	_cleanup_fd_ int fd = body_file(t->more);
 	_cleanup_buf_ struct buf learned = BUF_INIT;
 	bool open;
 
@@ -1226,16 +1260,32 @@ static bool play(const struct row *t, const struct sockaddr_in *to, struct buf *
 	return open;
 }
 
+static int64_t cpu_ms(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * INT64_C(1000) +
+	       (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000;
+}
+
 static void run_row(const struct row *t)
 {
 	_cleanup_buf_ struct buf got = BUF_INIT, text = BUF_INIT;
 	struct sockaddr_in to;
-	int listener = listen_local(&to), status = 0, commits = 0;
-	pid_t pid = host_start(t->name, t->script, listener);
+	int listener = listen_local(&to), status = 0, commits = 0, few = 4096;
+	int64_t busy = cpu_ms();
 	bool open;
+	pid_t pid;
 
+	/* What it does not read is not to fit into its kernel. */
+	if (t->more)
+		setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &few, sizeof(few));
+	pid = host_start(t->name, t->script, listener);
 	close(listener);
 	open = play(t, &to, &got, &text, &commits);
+	if (cpu_ms() - busy > 500)
+		ROW_FAILS("%s: it spins", t->name);
 	waitpid(pid, &status, 0);
 	buf_c(&text, ' ');
 	if (!str_eq(buf_view(&got), str_z(t->want)))
@@ -1395,7 +1445,7 @@ static void test_many(void **state)
 	struct client_rcpt rcpt[MANY] = { 0 };
 	struct client_msg m = { .sender = STR("a@example.org"),
 		                .header = STR("Subject: x\n\n"),
-		                .fd = body_file(),
+		                .fd = body_file(0),
 		                .body_at = 3,
 		                .rcpt = rcpt,
 		                .rcpts = MANY,
@@ -1431,7 +1481,7 @@ static void cancel_one(const char *const *script, int hangup_ms, int scale, char
 	struct row t = { .name = "cancel", .scale = scale, .rcpts = 1 };
 	struct client_conf conf = conf_of(&t);
 	struct sockaddr_in to;
-	int listener = listen_local(&to), status, pair[2], fd = body_file(), commits = 0;
+	int listener = listen_local(&to), status, pair[2], fd = body_file(0), commits = 0;
 	_cleanup_buf_ struct buf got = BUF_INIT, said = BUF_INIT;
 	struct verdict v = { 0 };
 	const char *why;
@@ -1483,7 +1533,7 @@ static void test_cancel_at_commit(void **state)
 	struct client_rcpt r = { .addr = STR("r1@example.org") };
 	struct client_msg m = { .sender = STR("a@example.org"),
 		                .header = STR("A: b\n\n"),
-		                .fd = body_file(),
+		                .fd = body_file(0),
 		                .rcpt = &r,
 		                .rcpts = 1,
 		                .on_commit = hang_up,
@@ -1658,7 +1708,7 @@ static void send_odd(const char *name, const char *const *script, struct odd *o,
 	struct sockaddr_in to;
 	int listener = listen_local(&to), status, commits = 0, n = (int)strlen(want);
 	pid_t pid = host_start(name, script, listener);
-	_cleanup_fd_ int fd = body_file();
+	_cleanup_fd_ int fd = body_file(0);
 	_cleanup_buf_ struct buf learned = BUF_INIT;
 	const struct client_body body = { odd_rewind, odd_read, o };
 	struct fed f = { .messages = n };
@@ -1753,7 +1803,7 @@ static void test_session_max(void **state)
 	struct row t = { .name = "session", .rcpts = 1 };
 	struct client_conf conf = conf_of(&t);
 	struct sockaddr_in to;
-	int listener = listen_local(&to), status, fd = body_file(), commits = 0;
+	int listener = listen_local(&to), status, fd = body_file(0), commits = 0;
 	_cleanup_buf_ struct buf got = BUF_INIT, text = BUF_INIT;
 	struct verdict v = { 0 };
 	const char *why;
@@ -1784,7 +1834,7 @@ static void test_session_max_large(void **state)
 	_cleanup_buf_ struct buf header = BUF_INIT;
 	struct client_rcpt r = { .addr = STR("r1@example.org") };
 	struct client_msg m = {
-		.sender = STR("a@example.org"), .fd = body_file(), .rcpt = &r, .rcpts = 1
+		.sender = STR("a@example.org"), .fd = body_file(0), .rcpt = &r, .rcpts = 1
 	};
 	struct verdict v = { 0 };
 	const char *why;
@@ -1810,10 +1860,68 @@ static void test_session_max_large(void **state)
 	close(m.fd);
 }
 
+/* Connections go to one host and to another in turn: each is asked for its canary once, also
+ * when what was learned goes from one client to the next. */
+static void test_two_hosts(void **state)
+{
+#define OTHER_SAYS(more)                                              \
+	"S220 other.example ESMTP\r\n", "CEHLO box.example\r\n", "w", \
+	    "S250-other\r\n250-PIPELINING\r\n" more "250-CHUNKING\r\n250 SIZE 1000\r\n"
+#define OTHER OTHER_SAYS("")
+#define ASKED                                                                          \
+	CANARY, MAIL, R1, DATA, "N", OK, "S554 nobody\r\n", OK, OK, OK, "S354 go\r\n", \
+	    BODY, NEXT, NEXT, "N", OK, OK3, OK, OK3, OK, QUIT
+#define TRUSTED FIRST, NEXT, NEXT, "N", OK3, OK, OK3, OK, OK3, QUIT
+	static const struct row visits[] = {
+		{ .name = "one", .script = { FAR, ASKED } },
+		{ .name = "other", .script = { OTHER, ASKED } },
+		{ .name = "one again", .script = { FAR, TRUSTED } },
+		{ .name = "other again", .script = { OTHER, TRUSTED } },
+		{ .name = "one, another client", .script = { FAR, TRUSTED } },
+		{ .name = "other, another client", .script = { OTHER, TRUSTED } },
+		{ .name = "other, with another keyword",
+		  .script = { OTHER_SAYS("250-HELP\r\n"), ASKED } },
+	};
+	struct row how = { .name = "two hosts", .rcpts = 1, .messages = 3, .fed = true };
+	struct client_conf conf = conf_of(&how);
+	_cleanup_buf_ struct buf learned = BUF_INIT;
+	_cleanup_fd_ int fd = body_file(0);
+	struct client *c = NULL;
+	const char *why;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(visits); i++) {
+		_cleanup_buf_ struct buf got = BUF_INIT, text = BUF_INIT;
+		struct verdict v = { 0 };
+		struct sockaddr_in to;
+		int listener = listen_local(&to), status = 0, commits = 0;
+		pid_t pid = host_start(visits[i].name, visits[i].script, listener);
+
+		close(listener);
+		if (i % 4 == 0) {
+			client_free(c);
+			c = client_new(&conf, &why);
+		}
+		assert_int_equal(client_open(c, (struct sockaddr *)&to, sizeof(to), &v),
+		                 0);
+		send_fed(c, &how, fd, &commits, &got, &text);
+		client_quit(c);
+		buf_reset(&learned);
+		client_learned(c, &learned);
+		conf.learned = buf_view(&learned);
+		waitpid(pid, &status, 0);
+		if (!str_eq(buf_view(&got), STR("D|D|D")) || status != 0)
+			fail_msg("%s: %s, status %d; %s", visits[i].name, got.p, status,
+			         learned.p);
+	}
+	client_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_two_hosts),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_big),
 		cmocka_unit_test(test_many),

@@ -117,6 +117,120 @@ static void test_down(void **state)
 	assert_int_equal(l.since, 30);
 }
 
+/* Several hosts. A record is written as its host's number ("3"), the whole as they stand. */
+static const struct {
+	const char *name, *in, *keep, *want;
+} several[] = {
+	{ "the first", "", "1", "1" },
+	{ "another one", "1", "2", "21" },
+	{ "the first again", "21", "1", "12" },
+	{ "the last again", "1234", "4", "4123" },
+	{ "in the middle", "1234", "3", "3124" },
+	{ "one more than there is room for", "12345678", "9", "91234567" },
+	{ "full, and known", "12345678", "8", "81234567" },
+	{ "full, and forgotten", "12345678", "-5", "1234678" },
+	{ "forgotten, the last", "12345678", "-8", "1234567" },
+	{ "forgotten, unknown", "12", "-5", "12" },
+	{ "forgotten, unknown, full", "12345678", "-9", "12345678" },
+};
+
+static void put_hosts(const char *s, struct learned_hosts *all)
+{
+	*all = (struct learned_hosts){ .n = 0 };
+	for (; *s; s++)
+		all->of[all->n++] = (struct learned){ .host = (uint64_t)(*s - '0'),
+			                              .level = LEVEL_STREAM,
+			                              .since = 1795337812 };
+}
+
+static void show_hosts(const struct learned_hosts *all, struct buf *b)
+{
+	for (size_t i = 0; i < all->n; i++)
+		buf_fmt(b, "%llu", (unsigned long long)all->of[i].host);
+	buf_z(b, "");
+}
+
+static void test_several(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(several); i++) {
+		_cleanup_buf_ struct buf b = BUF_INIT, text = BUF_INIT;
+		const char *keep = several[i].keep;
+		bool forgotten = keep[0] == '-';
+		struct learned_hosts all, back;
+		struct learned l = { .level = LEVEL_COMBO, .window = 7 }, found = { 0 };
+
+		put_hosts(several[i].in, &all);
+		l.host = (uint64_t)(keep[forgotten] - '0');
+		l.since = forgotten ? 0 : 1795337813;
+		learned_keep(&all, &l);
+		show_hosts(&all, &b);
+		if (!str_eq(buf_view(&b), str_z(several[i].want)))
+			fail_msg("%s: %s", several[i].name, b.p);
+		if (learned_find(&all, l.host, &found) == forgotten ||
+		    (!forgotten && found.window != 7))
+			fail_msg("%s: found %u", several[i].name, found.window);
+		learned_print_all(&all, CLIENT_LEARNED_MAX, &text);
+		learned_parse_all(buf_view(&text), &back);
+		buf_reset(&b);
+		show_hosts(&back, &b);
+		if (!str_eq(buf_view(&b), str_z(several[i].want)))
+			fail_msg("%s: read back as %s (%s)", several[i].name, b.p,
+			         text.p);
+	}
+}
+
+#define REC(n) "1:stream:1:128:0:1795337812:000000000000000" #n
+static const struct {
+	const char *name, *in, *want;
+} lists[] = {
+	{ "one, as an earlier version wrote it", REC(1), "1" },
+	{ "two", REC(1) "," REC(2), "12" },
+	{ "twice the same", REC(1) "," REC(2) "," REC(1), "12" },
+	{ "another version's among them", REC(1) ",2:new:x," REC(2), "12" },
+	{ "empty ones", "," REC(1) ",,", "1" },
+	{ "nothing", "", "" },
+	{ "rubbish", ",:,,:::,x", "" },
+	{ "too many",
+	  REC(1) "," REC(2) "," REC(3) "," REC(4) "," REC(5) "," REC(6) "," REC(
+	      7) "," REC(8) "," REC(9),
+	  "12345678" },
+};
+
+static void test_lists(void **state)
+{
+	struct learned_hosts all;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+
+		learned_parse_all(str_z(lists[i].in), &all);
+		show_hosts(&all, &b);
+		if (!str_eq(buf_view(&b), str_z(lists[i].want)))
+			fail_msg("%s: %s", lists[i].name, b.p);
+	}
+	/* All of them fit, in the longest form that they have in this century and the next. */
+	put_hosts("12345678", &all);
+	for (size_t i = 0; i < all.n; i++) {
+		all.of[i] = (struct learned){ .host = ~(uint64_t)i,
+			                      .level = LEVEL_LOCKSTEP,
+			                      .canary = true,
+			                      .window = LEARNED_WINDOW_MAX,
+			                      .strikes = LEARNED_STRIKES,
+			                      .since = 5000000000 };
+	}
+	for (size_t max = 0; max <= CLIENT_LEARNED_MAX; max++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+		struct learned_hosts back;
+
+		learned_print_all(&all, max, &b);
+		assert_true(b.n <= max);
+		learned_parse_all(buf_view(&b), &back);
+		assert_true(back.n >= max / 51);
+	}
+}
+
 static const struct {
 	const char *name, *a, *b;
 	bool same;
@@ -153,7 +267,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),    cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_holds),    cmocka_unit_test(test_down),
-		cmocka_unit_test(test_greeting),
+		cmocka_unit_test(test_greeting), cmocka_unit_test(test_several),
+		cmocka_unit_test(test_lists),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

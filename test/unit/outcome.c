@@ -36,6 +36,7 @@ struct row {
 	const char *log; /* what must be in the log; NULL: anything */
 	bool quiet, whole, probing, gave_up;
 	size_t warns;
+	int64_t jumped;
 };
 
 static int memory(const char *text)
@@ -194,6 +195,7 @@ static void run(const struct row *t)
 		              .remote = "mx",
 		              .probing = t->probing,
 		              .gave_up = t->gave_up,
+		              .jumped = t->jumped,
 		              .journal = memory("") };
 	struct job_record job = { .due = 7 };
 	struct message m;
@@ -481,6 +483,14 @@ static void test_delayed(void **state)
 		  "body\n",
 		  .warns = 1,
 		  .whole = true },
+		{ .name = "now, but for the clock that jumped",
+		  ONE,
+		  PLAN1 T("985600"),
+		  "T",
+		  R_T E UP("end", "later on"),
+		  R_T E UP("end", "later on"),
+		  .warns = 1,
+		  .jumped = 1000 },
 		{ .name = "once",
 		  ONE,
 		  PLAN1 T("985000") "b 2\nw 999999\n" T("999999"),
@@ -537,6 +547,29 @@ static void test_delayed(void **state)
 		  "Action: delayed",
 		  .log = "log w expired id=" ID " to=a@far.example",
 		  .warns = 1 },
+		{ .name = "expired, but for the clock that jumped",
+		  ONE,
+		  PLAN1 T("500000") T("600000"),
+		  "T",
+		  R_T E LATER,
+		  R_T E LATER,
+		  .jumped = 100000 },
+		{ .name = "expired; the clock jumped, and that before the first try",
+		  ONE,
+		  PLAN1 T("500000") T("600000"),
+		  "T",
+		  DSN("3") N("b 3") N("r 1 F 1000000 450 450 4.2.1 later") E DONE,
+		  E SOON,
+		  "Action: failed",
+		  .jumped = 600000 },
+		{ .name = "expired; the clock went back",
+		  ONE,
+		  PLAN1 T("500000") T("600000"),
+		  "T",
+		  DSN("3") N("b 3") N("r 1 F 1000000 450 450 4.2.1 later") E DONE,
+		  E SOON,
+		  "Action: failed",
+		  .jumped = -100000 },
 		{ .name = "refused for good in the last try",
 		  ONE,
 		  PLAN1 T("500000") T("600000"),

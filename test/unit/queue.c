@@ -401,9 +401,9 @@ static void derived(void **state)
 		if (rows[i].note)
 			assert_int_equal(note_write(&b->s, &parent, str_z(rows[i].note)),
 			                 0);
-		assert_int_equal(derived_prepare(&b->s, &parent, 3, fd, NOW), 0);
+		assert_int_equal(derived_prepare(&b->s, &parent, 3, fd, 1 << 20, NOW), 0);
 		/* Again, as after a failure of the note. */
-		assert_int_equal(derived_prepare(&b->s, &parent, 3, fd, NOW), 0);
+		assert_int_equal(derived_prepare(&b->s, &parent, 3, fd, 1 << 20, NOW), 0);
 		assert_false(there(in("queue/new", &id, "")));
 		derived_recover(&b->s);
 		if (there(in("queue/new", &id, "")) != rows[i].kept)
@@ -422,8 +422,8 @@ static void derived(void **state)
 	}
 	close(fd);
 	/* What cannot be read is not there. */
-	assert_true(
-	    derived_prepare(&b->s, &(struct id){ "0000000000000009" }, 1, -1, NOW) < 0);
+	assert_true(derived_prepare(&b->s, &(struct id){ "0000000000000009" }, 1, -1, 9,
+	                            NOW) < 0);
 	assert_int_equal(count("queue/new"), 0);
 }
 

@@ -28,7 +28,8 @@ static void state_line(void **state)
 	};
 	struct bed *b = *state;
 	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
-	struct sched s = { .spool = &b->s };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf out = BUF_INIT;
@@ -59,7 +60,8 @@ static void clock_back(void **state)
 {
 	struct bed *b = *state;
 	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
-	struct sched s = { .spool = &b->s };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck };
 	struct route r;
 
 	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
@@ -77,7 +79,8 @@ static void golden(void **state)
 {
 	struct bed *b = *state;
 	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
-	struct sched s = { .spool = &b->s };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck };
 	_cleanup_buf_ struct buf file = BUF_INIT, path = BUF_INIT, out = BUF_INIT;
 	struct str rest, line;
 	struct route r;
@@ -126,7 +129,8 @@ static void state_more(void **state)
 		               .retry_max = 3600,
 		               .rate = { { .n = 10, .seconds = 60 } },
 		               .rates = 1 };
-	struct sched s = { .spool = &b->s };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf out = BUF_INIT;
@@ -151,7 +155,8 @@ static void waits(void **state)
 		               .retry_max = 3600,
 		               .rate = { { .n = 3, .seconds = 60 } },
 		               .rates = 1 };
-	struct sched s = { .spool = &b->s };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck };
 	_cleanup_buf_ struct buf out = BUF_INIT;
 	struct route r;
 
@@ -203,7 +208,8 @@ static void reach(void **state)
 	};
 	struct bed *b = *state;
 	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
-	struct sched s = { .spool = &b->s };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct route r;
@@ -260,7 +266,8 @@ static void put_off_again(void **state)
 	struct smarthost h = { .name = str_dup(STR("hub")),
 		               .password_file = str_dup(STR("")),
 		               .retry_max = 3600 };
-	struct sched s = { .spool = &b->s, .libexec = "." };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
 	struct route r;
 
 	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
@@ -296,7 +303,8 @@ static void put_off_and_new(void **state)
 	struct smarthost h = { .name = str_dup(STR("hub")),
 		               .password_file = str_dup(STR("")),
 		               .retry_max = 3600 };
-	struct sched s = { .spool = &b->s, .libexec = "." };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
 
 	for (int turn = 0; turn < 2; turn++) {
 		struct id id;
@@ -336,7 +344,8 @@ static void clock_back_little(void **state)
 	struct smarthost h = { .name = str_dup(STR("hub")),
 		               .password_file = str_dup(STR("")),
 		               .retry_max = 3600 };
-	struct sched s = { .spool = &b->s, .libexec = "." };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
 	struct route r;
 
 	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
@@ -365,7 +374,8 @@ static void watchdog(void **state)
 		               .password_file = str_dup(STR("")),
 		               .retry_max = 3600,
 		               .session_max = 3600 };
-	struct sched s = { .spool = &b->s, .libexec = "." };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
 	static const struct {
 		const char *name, *says;
 		int64_t octets;
@@ -439,7 +449,8 @@ static void hangs_on_it(void **state)
 	struct smarthost h = { .name = str_dup(STR("hub")),
 		               .password_file = str_dup(STR("")),
 		               .retry_max = 3600 };
-	struct sched s = { .spool = &b->s, .libexec = "." };
+	struct jobs stuck = { .v = NULL };
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
 	int64_t now = NOW;
 	struct route r;
 
