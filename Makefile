@@ -70,7 +70,7 @@ serve_SRC = $(call d,serve) $(PROG) $(BASE) $(MAIL) $(SPOOL)
 mailchute_SRC = $(call d,admin) $(addprefix src/daemon/,desk.c guest.c submission.c verbs.c apply.c jobs.c) \
 	$(filter-out %/sendmail.c,$(call d,inject)) \
 	$(addprefix src/push/,aliases.c explain.c explain_text.c maps.c mending.c message.c) \
-	$(PROG) $(BASE) $(MAIL) $(SPOOL) $(CONF)
+	src/listen/link.c $(SMTP) $(PROG) $(BASE) $(MAIL) $(SPOOL) $(CONF)
 
 smtpd_SRC = $(call d,listen) $(addprefix src/inject/,sm_args.c sm_sink.c sm_socket.c) src/prog/fence.c src/prog/child.c src/prog/who.c \
 	$(BASE) $(MAIL) $(SPOOL) $(SMTP) $(filter-out %/conf_load.c,$(CONF))
@@ -125,7 +125,7 @@ $(B)/mailchute-push: $(call obj,$(push_SRC))
 	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(GNUTLS_LIBS)
 $(B)/mailchute: $(call obj,$(mailchute_SRC))
 	$(call say,LD)
-	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS)
+	$(Q)$(CC) $(HARDEN) $(PIE_LINK) $(LINK_FLAGS) -o $@ $^ $(CONFUSE_LIBS) $(GNUTLS_LIBS)
 
 $(B)/mailchute-smtpd: $(call obj,$(smtpd_SRC))
 	$(call say,LD)

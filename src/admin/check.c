@@ -1,145 +1,183 @@
 #include "admin/check.h"
+#include "admin/check_inside.h"
 #include "base/io.h"
-#include "conf/conf.h"
 #include "inject/sm_socket.h"
 #include "prog/child.h"
+#include "smtp/tls.h"
 #include "spool/id.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-struct check {
-	const char *conf_path, *spool_path;
-	unsigned wrong;
-	struct buf out;
+enum {
+	PEM_MAX = 4 << 20,   /* octets of a file of certificates */
+	CONF_MAX = 16 << 20, /* of a packed configuration */
 };
 
-static void good(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void wrong(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static void good(struct check *c, const char *fmt, ...)
+static void add_line(struct check *c, const char *mark, const char *fmt, va_list ap)
 {
-	va_list ap;
-
-	buf_z(&c->out, "ok       ");
-	va_start(ap, fmt);
+	buf_z(&c->out, mark);
 	buf_vfmt(&c->out, fmt, ap);
-	va_end(ap);
 	buf_c(&c->out, '\n');
 }
 
-static void wrong(struct check *c, const char *fmt, ...)
+void check_good(struct check *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add_line(c, "ok       ", fmt, ap);
+	va_end(ap);
+}
+
+void check_wrong(struct check *c, const char *fmt, ...)
 {
 	va_list ap;
 
 	c->wrong++;
-	buf_z(&c->out, "WRONG    ");
 	va_start(ap, fmt);
-	buf_vfmt(&c->out, fmt, ap);
+	add_line(c, "WRONG    ", fmt, ap);
 	va_end(ap);
-	buf_c(&c->out, '\n');
 }
 
-/* ---- What mailchute-smtpd needs ---- */
+void check_wrong_lines(struct check *c, struct str text)
+{
+	struct str line;
 
-enum { LOOK_MS = 10000 };
+	while (text.n && str_cut(&text, '\n', &line))
+		if (line.n)
+			check_wrong(c, "%.*s", (int)line.n, line.p);
+}
 
-struct as_user {
-	const struct passwd *pw;
+/* ---- A smart host's TLS, as mailchute-push sets it up ---- */
+
+/* What cannot be read is the configuration's matter, or not for this user's eyes. */
+static void read_pem(const char *path, struct buf *ret)
+{
+	if (path[0] && io_slurp_at(AT_FDCWD, path, ret, PEM_MAX) < 0)
+		buf_reset(ret);
+}
+
+static void check_tls(struct check *c, const struct smarthost *h)
+{
+	_cleanup_buf_ struct buf ca = BUF_INIT, certificate = BUF_INIT, key = BUF_INIT;
+	struct client_conf cc = { .host = str_z(h->host.v[0]),
+		                  .tls_verify = h->tls_verify,
+		                  .tls_name = str_z(h->tls_name),
+		                  .tls_pin = h->tls_pin,
+		                  .tls_priority = str_z(h->tls_priority) };
+	const char *why = "";
+	struct tls *t;
+
+	if (h->tls == CONF_TLS_NONE)
+		return;
+	read_pem(h->tls_ca_file, &ca);
+	read_pem(h->tls_certificate, &certificate);
+	read_pem(h->tls_key, &key);
+	cc.tls_ca = buf_view(&ca);
+	if (certificate.n && key.n) {
+		cc.tls_certificate = buf_view(&certificate);
+		cc.tls_key = buf_view(&key);
+	}
+	t = tls_new(&cc, &why);
+	if (!t)
+		check_wrong(c, "smarthost \"%s\" (line %d): %s; no mail goes there",
+		            h->name, h->line, why);
+	tls_free(t);
+	if (key.cap)
+		explicit_bzero(key.p, key.cap);
+}
+
+/* ---- The configuration ---- */
+
+int check_become(const struct passwd *pw)
+{
+	/* systemd gives a service its user's groups; started by root without it, our daemons
+	 * have none but their own. */
+	bool groups = access("/run/systemd/system", F_OK) == 0;
+
+	if (geteuid() == pw->pw_uid)
+		return 0;
+	if ((groups ? initgroups(pw->pw_name, pw->pw_gid) : setgroups(0, NULL)) < 0 ||
+	    setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+		return -errno;
+	return 0;
+}
+
+struct reader {
+	const struct passwd *pw; /* NULL: as we are */
 	const char *path;
 };
 
-/* In a child: can that user open it? */
-static int open_as(void *arg, struct buf *out)
+/* The packed configuration, or what is wrong in it. */
+static int read_conf(void *arg, struct buf *out)
 {
-	const struct as_user *a = arg;
+	const struct reader *r = arg;
+	struct conf conf;
+	int e = r->pw ? check_become(r->pw) : 0;
 
-	(void)out;
-	if (setgroups(0, NULL) < 0 ||
-	    setresgid(a->pw->pw_gid, a->pw->pw_gid, a->pw->pw_gid) < 0 ||
-	    setresuid(a->pw->pw_uid, a->pw->pw_uid, a->pw->pw_uid) < 0)
-		return -errno;
-	return open(a->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) < 0 ? -errno
-	                                                                       : 0;
-}
-
-/* A file of a section; true: there is nothing to be said about it. */
-static bool check_listen_file(struct check *c, const struct listen *l, const char *key,
-                              const char *path, const struct passwd *pw)
-{
-	struct as_user a = { pw, path };
-	_cleanup_buf_ struct buf none = BUF_INIT;
-	int e = path[0] ? child_run(open_as, &a, LOOK_MS, 1, &none) : 0;
-
+	if (e == 0)
+		e = conf_load(r->path, &conf, out);
 	if (e < 0)
-		wrong(c, "listen \"%s\": %s %s: user %s: %s; let that user read it",
-		      l->at, key, path, MAILCHUTE_IN_USER, strerror(-e));
-	return e == 0;
+		return e;
+	conf_pack(&conf, out);
+	conf_free(&conf);
+	return 0;
 }
 
-static void check_listen(struct check *c, const struct conf *conf)
+/* As mailchuted will read it: root sees more than the spool's owner. */
+static int load_conf(const struct check *c, struct conf *ret, struct buf *ret_err)
 {
-	const struct passwd *pw;
+	_cleanup_buf_ struct buf out = BUF_INIT;
+	struct reader r = { .path = c->conf_path };
+	struct stat st;
+	int e;
 
-	if (conf->listens == 0)
-		return;
-	pw = getpwnam(MAILCHUTE_IN_USER);
-	if (!pw) {
-		wrong(c,
-		      "there are listen sections, but no user %s: useradd --system "
-		      "--home-dir %s --shell /usr/sbin/nologin %s",
-		      MAILCHUTE_IN_USER, SPOOL_PATH, MAILCHUTE_IN_USER);
-		return;
-	}
-	if (geteuid() != 0) {
-		good(c,
-		     "(as this user it cannot be seen whether user %s can read the "
-		     "files of the listen sections)",
-		     MAILCHUTE_IN_USER);
-		return;
-	}
-	for (size_t i = 0; i < conf->listens; i++) {
-		const struct listen *l = &conf->listen[i];
-
-		if (check_listen_file(c, l, "tls-certificate", l->tls_certificate, pw) &
-		    check_listen_file(c, l, "tls-key", l->tls_key, pw) &
-		    check_listen_file(c, l, "users-file", l->users_file, pw))
-			good(c, "listen \"%s\"", l->at);
-	}
+	if (geteuid() == 0)
+		r.pw = stat(c->spool_path, &st) == 0 ? getpwuid(st.st_uid)
+		                                     : getpwnam(MAILCHUTE_USER);
+	e = child_run(read_conf, &r, CHECK_LOOK_MS, CONF_MAX, &out);
+	if (e == 0)
+		e = conf_unpack(buf_view(&out), ret);
+	else if (out.n)
+		buf_str(ret_err, buf_view(&out));
+	if (e < 0 && ret_err->n == 0)
+		buf_fmt(ret_err, "configuration %s: %s\n", c->conf_path, strerror(-e));
+	return e;
 }
 
 static void check_conf(struct check *c)
 {
 	_cleanup_buf_ struct buf err = BUF_INIT;
 	struct conf conf;
-	struct str rest, line;
 
-	if (conf_load(c->conf_path, &conf, &err) < 0) {
-		rest = buf_view(&err);
-		while (rest.n && str_cut(&rest, '\n', &line))
-			if (line.n)
-				wrong(c, "%.*s", (int)line.n, line.p);
+	if (load_conf(c, &conf, &err) < 0) {
+		check_wrong_lines(c, buf_view(&err));
 		return;
 	}
-	good(c, "configuration %s", c->conf_path);
-	good(c, "mail goes to %s port %lld, %s", conf.smarthost[0].host.v[0],
-	     (long long)conf.smarthost[0].port,
-	     conf.smarthost[0].tls == CONF_TLS_NONE       ? "without TLS"
-	     : conf.smarthost[0].tls == CONF_TLS_STARTTLS ? "with STARTTLS"
-	                                                  : "with TLS from the start");
+	check_good(c, "configuration %s", c->conf_path);
+	check_good(c, "mail goes to %s port %lld, %s", conf.smarthost[0].host.v[0],
+	           (long long)conf.smarthost[0].port,
+	           conf.smarthost[0].tls == CONF_TLS_NONE ? "without TLS"
+	           : conf.smarthost[0].tls == CONF_TLS_STARTTLS
+	               ? "with STARTTLS"
+	               : "with TLS from the start");
 	if (conf.hostname[0])
-		good(c, "we call ourselves %s", conf.hostname);
+		check_good(c, "we call ourselves %s", conf.hostname);
 	else
-		wrong(c,
-		      "this machine has no full name: set hostname = \"box.example.org\" "
-		      "in %s",
-		      c->conf_path);
+		check_wrong(
+		    c,
+		    "this machine has no full name: set hostname = \"box.example.org\" "
+		    "in %s",
+		    c->conf_path);
+	for (size_t i = 0; i < conf.smarthosts; i++)
+		check_tls(c, &conf.smarthost[i]);
 	check_listen(c, &conf);
 	conf_free(&conf);
 }
@@ -152,18 +190,18 @@ static bool check_path(struct check *c, const char *name, mode_t type, mode_t mo
 
 	buf_fmt(&path, "%s%s%s", c->spool_path, name[0] ? "/" : "", name);
 	if (lstat(path.p, &st) < 0) {
-		wrong(c, "%s: %s; mailchuted makes it when it starts", path.p,
-		      strerror(errno));
+		check_wrong(c, "%s: %s; mailchuted makes it when it starts", path.p,
+		            strerror(errno));
 		return false;
 	}
 	if ((st.st_mode & S_IFMT) != type) {
-		wrong(c, "%s is not a %s; remove it and restart mailchuted", path.p,
-		      type == S_IFDIR ? "folder" : "FIFO");
+		check_wrong(c, "%s is not a %s; remove it and restart mailchuted", path.p,
+		            type == S_IFDIR ? "folder" : "FIFO");
 		return false;
 	}
 	if ((st.st_mode & 07777) != mode) {
-		wrong(c, "%s has mode %04o: chmod %04o %s", path.p, st.st_mode & 07777,
-		      mode, path.p);
+		check_wrong(c, "%s has mode %04o: chmod %04o %s", path.p,
+		            st.st_mode & 07777, mode, path.p);
 		return false;
 	}
 	return true;
@@ -176,16 +214,17 @@ static void check_socket(struct check *c)
 	struct stat st;
 
 	if (sm_socket_path(c->spool_path, &a) < 0)
-		wrong(c, "%s is too long a path: there can be no socket in it",
-		      c->spool_path);
+		check_wrong(c, "%s is too long a path: there can be no socket in it",
+		            c->spool_path);
 	else if (lstat(a.sun_path, &st) < 0)
-		wrong(c, "%s: %s; mailchuted's log says why it made none", a.sun_path,
-		      strerror(errno));
+		check_wrong(c, "%s: %s; mailchuted's log says why it made none",
+		            a.sun_path, strerror(errno));
 	else if (!S_ISSOCK(st.st_mode) || (st.st_mode & 0666) != 0666)
-		wrong(c, "%s is no socket that everybody may use; restart mailchuted",
-		      a.sun_path);
+		check_wrong(c,
+		            "%s is no socket that everybody may use; restart mailchuted",
+		            a.sun_path);
 	else
-		good(c, "socket %s", a.sun_path);
+		check_good(c, "socket %s", a.sun_path);
 }
 
 static void check_daemon(struct check *c)
@@ -196,16 +235,16 @@ static void check_daemon(struct check *c)
 	buf_fmt(&path, "%s/lock", c->spool_path);
 	fd = open(path.p, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == EACCES) {
-		good(c, "(as this user it cannot be seen whether mailchuted runs)");
+		check_good(c, "(as this user it cannot be seen whether mailchuted runs)");
 		return;
 	}
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-		good(c, "mailchuted is running");
+		check_good(c, "mailchuted is running");
 		check_socket(c);
 		return;
 	}
-	wrong(c, "mailchuted is not running; mail waits safely in %s/in/drop",
-	      c->spool_path);
+	check_wrong(c, "mailchuted is not running; mail waits safely in %s/in/drop",
+	            c->spool_path);
 }
 
 /* What has been lying in the drop for a minute is not being taken. */
@@ -230,14 +269,14 @@ static void check_drop(struct check *c)
 	}
 	closedir(d);
 	if (old)
-		wrong(c,
-		      "%u files in %s are over a minute old: mailchuted's log says why",
-		      old, path.p);
+		check_wrong(
+		    c, "%u files in %s are over a minute old: mailchuted's log says why",
+		    old, path.p);
 	else
-		good(c, "nothing is stuck in %s", path.p);
+		check_good(c, "nothing is stuck in %s", path.p);
 	if (names)
-		wrong(c, "%u messages in %s have a second name (hard link)", names,
-		      path.p);
+		check_wrong(c, "%u messages in %s have a second name (hard link)", names,
+		            path.p);
 }
 
 static void check_kernel(struct check *c)
@@ -246,8 +285,8 @@ static void check_kernel(struct check *c)
 
 	if (io_slurp_at(AT_FDCWD, "/proc/sys/fs/protected_hardlinks", &b, 64) == 0 &&
 	    b.n && b.p[0] == '0')
-		wrong(c,
-		      "fs.protected_hardlinks is 0: sysctl -w fs.protected_hardlinks=1");
+		check_wrong(
+		    c, "fs.protected_hardlinks is 0: sysctl -w fs.protected_hardlinks=1");
 }
 
 int check_run(const char *conf_path, const char *spool_path)
@@ -259,7 +298,7 @@ int check_run(const char *conf_path, const char *spool_path)
 	if (check_path(c, "", S_IFDIR, 0755) & check_path(c, "in", S_IFDIR, 0711) &
 	    check_path(c, "in/drop", S_IFDIR, 03777) &
 	    check_path(c, "in/wake", S_IFIFO, 0622))
-		good(c, "spool %s", c->spool_path);
+		check_good(c, "spool %s", c->spool_path);
 	check_daemon(c);
 	check_drop(c);
 	check_kernel(c);

@@ -62,6 +62,7 @@ struct listen {
 	                      without AUTH; default: loopback. unix: all may */
 	enum conf_listen_tls tls; /* default: starttls with a certificate, else none */
 	char *tls_certificate, *tls_key, *users_file; /* paths; "": none */
+	char *tls_priority;                           /* of GnuTLS; "": link.h's own */
 	bool auth_insecure;                           /* AUTH without TLS, too */
 	struct strv senders, recipients;              /* patterns; empty: all */
 	char *sender;            /* the envelope sender of everything; "": the client's */
@@ -107,8 +108,9 @@ struct conf {
  * open) and ret_err holds one or more lines "file:line: what is wrong; what would be
  * right". Nothing of a bad file is used. */
 int conf_load(const char *path, struct conf *ret, struct buf *ret_err);
-/* The same for who sends nothing and may be anybody: password files are not looked at. */
-int conf_load_no_secrets(const char *path, struct conf *ret, struct buf *ret_err);
+/* The same for who sends nothing and may be anybody, as mailchute-smtpd: the files that it names
+ * are not looked at, but the certificates of listen sections. */
+int conf_load_no_files(const char *path, struct conf *ret, struct buf *ret_err);
 void conf_free(struct conf *c);
 
 /* Adds the groups whose members rules and sender-override are for, each once, at

@@ -13,16 +13,20 @@ enum {
 	ALIASES_MAX = 4 << 20,
 };
 
-/* Reads a file that the key names. The descriptor's kind is looked at before anything is
- * read, and O_NONBLOCK: a FIFO must not make us wait. */
+/* Reads a file that the key names; -ENODATA: none is looked at. The descriptor's kind is looked
+ * at before anything is read, and O_NONBLOCK: a FIFO must not make us wait. */
 static int read_named(struct load *ld, int line, const char *key, const char *path,
                       struct buf *ret, size_t max)
 {
-	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	int e = fd < 0 ? -errno : 0;
+	_cleanup_fd_ int fd = -1;
 	struct stat st;
+	int e = 0;
 
+	if (ld->no_files)
+		return -ENODATA;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0) {
+		e = -errno;
 		load_error(ld, line,
 		           "%s: %s cannot be opened: %s; give a file that %s can read",
 		           key, path, strerror(-e), MAILCHUTE_USER);
@@ -79,7 +83,7 @@ static void check_secret(struct load *ld, const void *in, const char *key,
 	_cleanup_fd_ int fd = -1;
 
 	/* Where credentials are, only mailchuted knows. */
-	if (path[0] == '\0' || ld->no_secrets ||
+	if (path[0] == '\0' || ld->no_files ||
 	    str_starts(str_z(path), STR(CONF_CREDENTIAL)))
 		return;
 	fd = conf_open_secret(path, &why);

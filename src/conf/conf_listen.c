@@ -46,7 +46,7 @@ static void check_secret(struct load *ld, const void *in, const char *key,
 	int line = load_line(ld, in, key);
 	struct stat st;
 
-	if (path[0] == '\0' || ld->no_secrets || !see(ld, line, key, path))
+	if (path[0] == '\0' || ld->no_files || !see(ld, line, key, path))
 		return;
 	if (stat(path, &st) == 0 && (st.st_mode & 07))
 		load_error(ld, line,
@@ -100,4 +100,22 @@ void load_listen(struct load *ld, const void *in, struct listen *l)
 	check_certificate(ld, in, l->tls_certificate);
 	check_secret(ld, in, "tls-key", l->tls_key);
 	check_secret(ld, in, "users-file", l->users_file);
+}
+
+/* Only one of them would get them, and the other could not be opened at all. */
+void load_listens(struct load *ld, const struct conf *c)
+{
+	for (size_t i = 0; i < c->listens; i++)
+		for (size_t k = 0; k < i; k++) {
+			const struct listen *l = &c->listen[i], *before = &c->listen[k];
+
+			if (!conf_listen_overlap(str_z(l->at), str_z(before->at)))
+				continue;
+			load_error(ld, l->line,
+			           "listen \"%s\" has connections in common with listen "
+			           "\"%s\" of line %d; remove one, or name each address "
+			           "of its own",
+			           l->at, before->at, before->line);
+			break;
+		}
 }

@@ -3,7 +3,6 @@
 #include <confuse.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* libconfuse gives its callbacks no argument of ours, and there are no globals here: the
@@ -42,6 +41,8 @@ static const struct {
 } advice[] = {
 	{ "premature end", "; a value or a } is missing" },
 	{ "missing equal", "; write it as KEY = \"value\"" },
+	{ "missing title for section 'listen'",
+	  "; write it as: listen \"127.0.0.1:25\" { ... }" },
 	{ "missing title", "; write it as: smarthost \"name\" { ... }" },
 	{ "missing opening", "; write it as NAME { KEY = \"value\" }" },
 	{ "found duplicate title", "; each section needs a name of its own" },
@@ -454,6 +455,8 @@ static void take_listens(struct load *ld, const cfg_t *root, struct conf *c)
 		if (ld->clean)
 			load_listen(ld, in, l);
 	}
+	if (ld->clean)
+		load_listens(ld, c);
 }
 
 static void take_names(struct conf *c)
@@ -504,32 +507,6 @@ static void take_all(struct load *ld, const cfg_t *root, struct conf *c)
 
 /* ---- The whole ---- */
 
-static int read_file(struct load *ld, struct buf *text)
-{
-	_cleanup_fd_ int fd =
-	    open(ld->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	int e = fd < 0 ? -errno : 0;
-	struct stat st;
-
-	if (e == 0 && fstat(fd, &st) < 0)
-		e = -errno;
-	if (e == 0 && !S_ISREG(st.st_mode)) {
-		load_error(ld, 1, "it is no regular file; give the name of one");
-		return -EINVAL;
-	}
-	if (e == 0)
-		e = io_slurp(fd, text, CONF_FILE_MAX);
-	if (e == -EFBIG) {
-		load_error(ld, 1, "the file is larger than 1 MiB; make it shorter");
-		return -EINVAL;
-	}
-	if (e < 0)
-		buf_fmt(ld->err, "%s: cannot be read: %s; %s\n", ld->path, strerror(-e),
-		        e == -ENOENT ? "write it, mailchute.conf(5) shows how"
-		                     : "see to its owner and mode");
-	return e;
-}
-
 static int parse(struct load *ld, struct conf *c)
 {
 	struct options o;
@@ -554,12 +531,12 @@ static int parse(struct load *ld, struct conf *c)
 	return ld->errors ? -EINVAL : 0;
 }
 
-static int load(const char *path, bool no_secrets, struct conf *ret, struct buf *ret_err)
+static int load(const char *path, bool no_files, struct conf *ret, struct buf *ret_err)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT, why = BUF_INIT;
-	struct load ld = { .path = path, .err = ret_err, .no_secrets = no_secrets };
+	struct load ld = { .path = path, .err = ret_err, .no_files = no_files };
 	struct conf c = { .listener_uid = -1 };
-	int line, e = read_file(&ld, &text);
+	int line, e = load_file(&ld, &text);
 
 	if (e == 0) {
 		e = conf_scan(buf_view(&text), &ld.scan, &line, &why);
@@ -582,7 +559,7 @@ int conf_load(const char *path, struct conf *ret, struct buf *ret_err)
 	return load(path, false, ret, ret_err);
 }
 
-int conf_load_no_secrets(const char *path, struct conf *ret, struct buf *ret_err)
+int conf_load_no_files(const char *path, struct conf *ret, struct buf *ret_err)
 {
 	return load(path, true, ret, ret_err);
 }

@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <sys/un.h>
 
-enum { ADDRESS_MAX = 63 /* octets of an address as text */ };
+enum {
+	ADDRESS_MAX = 63,   /* octets of an address as text */
+	MAPPED_OCTETS = 12, /* in front of IPv4 in IPv6's form */
+};
 
 static int refuse(struct buf *why, const char *text)
 {
@@ -108,6 +111,27 @@ static unsigned char mask(size_t i, uint64_t prefix)
 	return (unsigned char)(0xff00U >> (prefix - 8 * i));
 }
 
+/* An IPv4 address in IPv6's form (RFC 4291 2.5.5.2) with so many bits that count: our clients
+ * never have one, so it would match nobody. */
+static int mapped(const unsigned char raw[16], bool whole, uint64_t prefix,
+                  struct buf *why)
+{
+	char v4[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, raw + MAPPED_OCTETS, v4, sizeof(v4));
+	buf_fmt(why, "is IPv4 in IPv6's form, which no client has here; write %s", v4);
+	if (!whole)
+		buf_fmt(why, "/%u", (unsigned)(prefix - 8 * MAPPED_OCTETS));
+	return -EINVAL;
+}
+
+static bool is_mapped(const unsigned char raw[16])
+{
+	static const unsigned char in_front[MAPPED_OCTETS] = { [10] = 0xff, [11] = 0xff };
+
+	return memcmp(raw, in_front, sizeof(in_front)) == 0;
+}
+
 /* An address, or one and how many of its first bits count. */
 int conf_check_network(struct str v, struct buf *why)
 {
@@ -123,7 +147,7 @@ int conf_check_network(struct str v, struct buf *why)
 		return refuse(why, "is no network; it would look like 192.0.2.0/24 or "
 		                   "2001:db8::/32");
 	if (slash < 0)
-		return 0;
+		return octets == 16 && is_mapped(raw) ? mapped(raw, true, 128, why) : 0;
 	if (!str_u64(str_from(v, (size_t)slash + 1), &prefix) || prefix > 8 * octets) {
 		buf_fmt(why,
 		        "has no length of a network behind its /; give a number "
@@ -135,6 +159,8 @@ int conf_check_network(struct str v, struct buf *why)
 		more |= (raw[i] & ~mask(i, prefix)) != 0;
 		raw[i] &= mask(i, prefix);
 	}
+	if (octets == 16 && prefix >= 8 * MAPPED_OCTETS && is_mapped(raw))
+		return mapped(raw, false, prefix, why);
 	if (!more)
 		return 0;
 	inet_ntop(octets == 4 ? AF_INET : AF_INET6, raw, net, sizeof(net));
@@ -158,7 +184,7 @@ static int unix_at(struct str path, struct buf *why)
 
 	if (path.n == 0 || path.p[0] != '/')
 		return refuse(why, "names no whole path; it would look like "
-		                   "unix:/run/mailchute/smtp");
+		                   "unix:/run/mailchute-smtpd/smtp");
 	if (path.n >= sizeof(un->sun_path)) {
 		buf_fmt(why,
 		        "has a path that is too long for a socket; at most %zu "
@@ -187,7 +213,7 @@ int conf_listen_at(struct str v, struct buf *why)
 	    !str_u64(str_from(v, (size_t)colon + 1), &port) || port < 1 || port > 65535)
 		return refuse(why, "is no place to listen; it would look like "
 		                   "127.0.0.1:25, [::1]:25, :25 (all addresses) or "
-		                   "unix:/run/mailchute/smtp");
+		                   "unix:/run/mailchute-smtpd/smtp");
 	if (brackets &&
 	    (!is_address((struct str){ in.p + 1, in.n - 2 }) || str_chr(in, ':') < 0))
 		return refuse(why, "has no IPv6 address in its brackets; it would look "
@@ -197,4 +223,54 @@ int conf_listen_at(struct str v, struct buf *why)
 		              "has no address in front of its port; give one of this "
 		              "machine, as 127.0.0.1:25, or none for all");
 	return 0;
+}
+
+/* Where in one family a place is: everywhere, or at an address; octets 0: not in it. */
+struct at_family {
+	size_t octets;
+	bool all;
+	unsigned char raw[16];
+};
+
+/* The same for IPv4 and IPv6; the port. */
+static uint64_t at_families(struct str v, struct at_family ret[2])
+{
+	static const unsigned char nowhere[16] = { 0 };
+	ptrdiff_t colon = str_rchr(v, ':');
+	struct str in = str_head(v, colon < 0 ? 0 : (size_t)colon);
+	unsigned char raw[16];
+	uint64_t port = 0;
+	size_t octets;
+
+	if (in.n && in.p[0] == '[')
+		in = (struct str){ in.p + 1, in.n - 2 };
+	octets = address(in, raw);
+	for (size_t i = 0; i < 2; i++) {
+		size_t mine = i == 0 ? 4 : 16;
+
+		ret[i] = (struct at_family){ .octets = 0 };
+		if (in.n && octets != mine)
+			continue;
+		ret[i].octets = mine;
+		if (in.n)
+			memcpy(ret[i].raw, raw, mine);
+		ret[i].all = memcmp(ret[i].raw, nowhere, mine) == 0;
+	}
+	(void)str_u64(str_from(v, (size_t)colon + 1), &port);
+	return port;
+}
+
+bool conf_listen_overlap(struct str a, struct str b)
+{
+	struct at_family x[2], y[2];
+
+	if (conf_listen_unix(a) || conf_listen_unix(b) ||
+	    at_families(a, x) != at_families(b, y))
+		return false;
+	for (size_t i = 0; i < 2; i++)
+		if (x[i].octets && y[i].octets &&
+		    (x[i].all || y[i].all ||
+		     memcmp(x[i].raw, y[i].raw, x[i].octets) == 0))
+			return true;
+	return false;
 }

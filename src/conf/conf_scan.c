@@ -4,8 +4,9 @@
 /* What libconfuse 3.3 does that must not happen to a configuration file (all seen): it
  * drops characters that it does not know outside quotes ("match = *" loses its star),
  * takes an unclosed comment for the end of the file, prints a backslash that ends the
- * file, replaces ${VAR} by nothing when it is not set, counts a line too many behind
- * each comment of the other kind, and finds keys of sections under "section|key". */
+ * file, makes other bytes of "\x41" and "\n", replaces ${VAR} by nothing when it is not
+ * set, counts a line too many behind each comment of the other kind, and finds keys of
+ * sections under "section|key". */
 
 struct scan {
 	struct str in;
@@ -86,6 +87,11 @@ static int take_quoted(struct scan *s)
 			return fail(
 			    s,
 			    "${...} is not replaced by anything; write the value itself");
+		if (c == '\\' && quote == '"' && peek(s, 1) != '"' &&
+		    peek(s, 1) != '\\' && s->at + 1 < s->in.n && peek(s, 1) != '\n')
+			return fail(s, "a backslash in double quotes stands before a \" "
+			               "or another backslash; write \\\\ for one, or "
+			               "put the string into single quotes");
 		take(s, true);
 		if (c == quote)
 			return 0;

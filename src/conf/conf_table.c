@@ -45,7 +45,7 @@ const struct conf_row conf_rows[] = {
 	TOP("admin", TYPE_STRING, admin, .check = conf_check_address),
 	TOP("aliases", TYPE_STRING, aliases, .def = "/etc/aliases", .empty = true,
 	    .check = conf_check_path),
-	TOP("expose", TYPE_LIST, expose, .check = NULL),
+	TOP("expose", TYPE_LIST, expose, .check = conf_check_glob),
 	TOP("sender-override", TYPE_LIST, override_user, .def = "yes",
 	    .check = conf_check_user),
 
@@ -82,13 +82,13 @@ const struct conf_row conf_rows[] = {
 	KEPT(SEC_TIMEOUTS, "session", TYPE_SPAN, struct smarthost, session_max,
 	     .def = "1h"),
 
-	RULE("match", TYPE_STRING, match, .check = NULL),
+	RULE("match", TYPE_STRING, match, .check = conf_check_glob),
 	RULE("as", TYPE_STRING, as, .check = conf_check_as),
 	RULE("map", TYPE_STRING, map, .check = conf_check_path),
 	RULE("name", TYPE_OPTIONAL, name, .check = conf_check_display),
 	RULE("rewrite", TYPE_REWRITE, rewrite, .def = "envelope from sender"),
 	RULE("user", TYPE_LIST, user, .check = conf_check_user),
-	RULE("client", TYPE_LIST, client, .check = NULL),
+	RULE("client", TYPE_LIST, client, .check = conf_check_client),
 	RULE("keep-original", TYPE_BOOL, keep_original, .def = "no"),
 
 	QUEUE("max-messages", TYPE_COUNT, max_messages, .def = "0"),
@@ -109,6 +109,7 @@ const struct conf_row conf_rows[] = {
 	LISTEN("tls", TYPE_LISTEN_TLS, tls, .check = NULL),
 	LISTEN("tls-certificate", TYPE_STRING, tls_certificate, .check = conf_check_path),
 	LISTEN("tls-key", TYPE_STRING, tls_key, .check = conf_check_path),
+	LISTEN("tls-priority", TYPE_STRING, tls_priority, .check = NULL),
 	LISTEN("users-file", TYPE_STRING, users_file, .check = conf_check_path),
 	LISTEN("auth-insecure", TYPE_BOOL, auth_insecure, .def = "no"),
 	LISTEN("senders", TYPE_LIST, senders, .check = conf_check_pattern),

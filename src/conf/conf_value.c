@@ -122,6 +122,25 @@ int conf_check_user(struct str v, struct buf *why)
 	return 0;
 }
 
+/* A pattern of a client's address, or of another word of those that the listener says of it
+ * (mail/masq.c). */
+int conf_check_client(struct str v, struct buf *why)
+{
+	const struct str keys[] = { STR("ip"),   STR("helo"), STR("tls"), STR("auth"),
+		                    STR("port"), STR("with"), STR("uid") };
+	struct str key = STR("ip"), rest = v;
+
+	if (str_chr(v, '=') >= 0)
+		str_cut(&rest, '=', &key);
+	if (str_chr(rest, '/') >= 0 && str_eq(key, STR("ip")))
+		return refuse(why, "is a network; write a pattern, as 192.0.2.*");
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (rest.n && str_eq(key, keys[i]))
+			return 0;
+	return refuse(why, "is no pattern of a client; it would look like 192.0.2.* or "
+	                   "auth=scanner");
+}
+
 int conf_check_name(struct str v, struct buf *why)
 {
 	if (conf_is_local(v))
@@ -175,6 +194,25 @@ static bool pattern_domain_ok(struct str v)
 		before = c;
 	}
 	return before != '.';
+}
+
+/* A pattern of whole addresses, which all have a domain: what can match none is not what was
+ * meant. */
+int conf_check_glob(struct str v, struct buf *why)
+{
+	ptrdiff_t at = str_chr(v, '@');
+
+	if (at == 0)
+		return refuse(why,
+		              "begins with @; for a whole domain write *@example.org");
+	if (at >= 0 && (size_t)at + 1 == v.n)
+		return refuse(why,
+		              "has nothing behind its @; for every domain write root@*");
+	if (at < 0 && v.n && str_chr(v, '*') < 0 && str_chr(v, '?') < 0)
+		return refuse(why,
+		              "matches no address, since each has a domain; for every "
+		              "domain write root@*");
+	return 0;
 }
 
 /* What a pattern would look like that somebody meant who is used to other programs. */

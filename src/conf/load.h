@@ -26,7 +26,7 @@ struct load {
 	struct conf_scan scan;
 	size_t closed; /* sections that have ended */
 	bool clean;    /* no value was refused: what holds between keys can be checked */
-	bool no_secrets; /* password files are not looked at */
+	bool no_files; /* conf_load_no_files() */
 	struct load_seen *seen;
 	size_t seen_n;
 };
@@ -48,6 +48,10 @@ bool load_given(const struct load *ld, const void *in, const char *key);
 const struct conf_scan_key *load_assigned(const struct load *ld, const void *in,
                                           const char *key, unsigned nth);
 
+/* conf_file.c: the file itself. 0, or -errno (-EINVAL: it is none that could be one) with
+ * words in the errors. */
+int load_file(struct load *ld, struct buf *ret);
+
 /* conf_finish.c: defaults that depend on other keys, and errors. They are called when every
  * single value is right (ld->clean). in: the section; of the whole file for bounce when it
  * has no such section. */
@@ -56,6 +60,8 @@ const struct conf_scan_key *load_assigned(const struct load *ld, const void *in,
 void load_smarthost(struct load *ld, const void *in, struct conf *c, size_t i);
 /* conf_listen.c: the same for a place to listen. */
 void load_listen(struct load *ld, const void *in, struct listen *l);
+/* conf_listen.c: no two of them take the same port of the same address. After all of them. */
+void load_listens(struct load *ld, const struct conf *c);
 /* conf_listen.c: a certificate and its key are given both, or none. */
 void load_pair(struct load *ld, const void *in, const char *certificate, const char *key);
 /* Is there a certificate in it? Else an error. */

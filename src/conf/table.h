@@ -117,10 +117,13 @@ int conf_rate(struct str v, struct conf_rate *ret, struct buf *why);
 /* Where a listen section listens, its title. 0, or -EINVAL with why. */
 int conf_listen_at(struct str v, struct buf *why);
 bool conf_listen_unix(struct str v); /* "unix:/path" */
-conf_check conf_check_user, conf_check_name, conf_check_address, conf_check_path,
-    conf_check_auth, conf_check_secret, conf_check_pin, conf_check_as, conf_check_display,
-    conf_check_log, conf_check_pattern, conf_check_to, conf_check_network,
-    conf_check_source;
+/* Would one take connections of the other, as ":25" those of "127.0.0.1:25"? Both are such titles;
+ * not for unix: sockets. */
+bool conf_listen_overlap(struct str a, struct str b);
+conf_check conf_check_user, conf_check_client, conf_check_name, conf_check_address,
+    conf_check_path, conf_check_auth, conf_check_secret, conf_check_pin, conf_check_as,
+    conf_check_display, conf_check_log, conf_check_pattern, conf_check_glob,
+    conf_check_to, conf_check_network, conf_check_source;
 
 /* conf_scan.c: the file before libconfuse sees it. Comments become blanks (libconfuse
  * miscounts lines behind them), and what it would silently drop, expand, print or exit

@@ -204,6 +204,12 @@ static int commit_second(struct sm_sink *k, struct buf *why)
 
 /* ---- the drop ---- */
 
+static int no_room(struct buf *why)
+{
+	return sm_fail(why, EX_TEMPFAIL, "the spool has no room for this message now",
+	               NULL, -ENOSPC);
+}
+
 static int commit_first(struct sm_sink *k, struct buf *why)
 {
 	int e = drop_commit(&k->drop);
@@ -216,8 +222,7 @@ static int commit_first(struct sm_sink *k, struct buf *why)
 		return EX_UNAVAILABLE;
 	}
 	if (e == -ENOSPC)
-		return sm_fail(why, EX_TEMPFAIL,
-		               "the spool has no room for this message now", NULL, e);
+		return no_room(why);
 	return e == 0 ? 0
 	              : sm_fail(why, EX_TEMPFAIL, "cannot commit the message", NULL, e);
 }
@@ -251,6 +256,8 @@ int sm_sink_write(struct sm_sink *k, const void *p, size_t n, struct buf *why)
 		return e < 0 ? broken(k, e, why) : 0;
 	}
 	e = drop_write(&k->drop, p, n);
+	if (e == -ENOSPC)
+		return no_room(why);
 	return e < 0 ? sm_fail(why, EX_TEMPFAIL, "cannot write the message", NULL, e) : 0;
 }
 

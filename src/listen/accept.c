@@ -1,4 +1,4 @@
-#include "listen/accept.h"
+#include "listen/accept_inside.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "listen/session.h"
@@ -15,106 +15,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { STATE_SIZE = 4096, NO_SECTION = INT32_MAX };
-
-/* ---- Sections and their sockets ---- */
-
-static void places_free(struct place *v, size_t n)
-{
-	for (size_t i = 0; v && i < n; i++)
-		place_close(&v[i], true);
-	free(v);
-}
-
-/* The place of before with this title; NULL: there was none, or it is taken already. */
-static struct place *place_of_before(const struct acceptor *a, const char *at)
-{
-	for (size_t i = 0; a->place && i < a->conf.listens; i++)
-		if (a->place[i].at && strcmp(a->place[i].at, at) == 0)
-			return &a->place[i];
-	return NULL;
-}
-
-/* Opens what was not open before; the others stay where they are for now. */
-static int places_open(const struct acceptor *a, const struct conf *c, struct place *v)
-{
-	for (size_t i = 0; i < c->listens; i++) {
-		const char *at = c->listen[i].at;
-		int e;
-
-		if (place_of_before(a, at))
-			continue;
-		e = place_open(at, &a->given, &v[i]);
-		if (e < 0) {
-			log_line(LOG_LEVEL_ALERT, "cannot-listen at=\"%s\" why=\"%s\"",
-			         at, strerror(-e));
-			return e;
-		}
-		log_line(LOG_LEVEL_INFO, "listen at=\"%s\"", at);
-	}
-	return 0;
-}
-
-/* Sessions that are there count for the section of the same name. */
-static void slots_renumber(struct acceptor *a, const struct conf *fresh)
-{
-	for (size_t i = 0; i < a->slots.n; i++) {
-		struct slot *s = &a->slots.v[i];
-		unsigned to = NO_SECTION;
-
-		for (size_t k = 0; s->section < a->conf.listens && k < fresh->listens;
-		     k++)
-			if (strcmp(a->conf.listen[s->section].at, fresh->listen[k].at) ==
-			    0)
-				to = (unsigned)k;
-		s->section = to;
-	}
-}
-
-/* Puts a configuration in force, with the sockets that it has in common with the one before.
- * Takes it over. On an error nothing has changed. */
-static int conf_take(struct acceptor *a, struct conf *fresh)
-{
-	struct place *v = calloc(fresh->listens + 1, sizeof(*v));
-	int e;
-
-	if (!v)
-		die_oom();
-	if (fresh->listens == 0)
-		log_line(LOG_LEVEL_ALERT,
-		         "configuration there is no listen section; add listen "
-		         "\"127.0.0.1:25\" {}");
-	e = fresh->listens ? places_open(a, fresh, v) : -ENOENT;
-	if (e < 0) {
-		places_free(v, fresh->listens);
-		conf_free(fresh);
-		return e;
-	}
-	for (size_t i = 0; i < fresh->listens; i++) {
-		struct place *old =
-		    v[i].at ? NULL : place_of_before(a, fresh->listen[i].at);
-
-		if (old) {
-			v[i] = *old;
-			*old = (struct place){ .at = NULL };
-		}
-	}
-	slots_renumber(a, fresh);
-	places_free(a->place, a->conf.listens);
-	conf_free(&a->conf);
-	a->conf = *fresh;
-	a->place = v;
-	a->conf_taken(a->arg, &a->conf);
-	return 0;
-}
-
-int acceptor_open(struct acceptor *a)
-{
-	struct conf fresh;
-	int e = a->conf_read(a->arg, &fresh);
-
-	return e < 0 ? e : conf_take(a, &fresh);
-}
+enum { STATE_SIZE = 4096 };
 
 static void reload(struct acceptor *a)
 {
@@ -128,6 +29,8 @@ void acceptor_close(struct acceptor *a)
 	places_free(a->place, a->conf.listens);
 	conf_free(&a->conf);
 	slots_free(&a->slots);
+	guesses_close(a->guesses);
+	quiet_free(a->quiet);
 }
 
 /* ---- Lines that a client can cause ---- */
@@ -153,6 +56,21 @@ static void log_refused(struct acceptor *a, const char *at, struct str ip,
 	if (may_log(&a->refused, clock_ms(), &line))
 		log_line(LOG_LEVEL_WARNING, "refused at=\"%s\"%s why=\"%s\"", at,
 		         line.n ? line.p : "", why);
+}
+
+/* What sessions left out of the log, in one line a minute. */
+static void log_left_out(struct acceptor *a, int64_t now)
+{
+	a->left_out += quiet_left_out(a->quiet);
+	if (a->left_out && !a->left_out_at)
+		a->left_out_at = now + ACCEPT_LEFT_OUT_MS;
+	if (!a->left_out || now < a->left_out_at)
+		return;
+	log_line(LOG_LEVEL_WARNING,
+	         "smtpd what=refusals more=%llu why=\"clients cause too many lines\"",
+	         (unsigned long long)a->left_out);
+	a->left_out = 0;
+	a->left_out_at = 0;
 }
 
 /* ---- A session's end ---- */
@@ -227,6 +145,8 @@ static void slots_hear(struct acceptor *a, int64_t now)
 		        busy = atomic_load(&seat->state->busy);
 
 		s->heard = heard > s->begun ? heard : s->begun;
+		if (atomic_load(&seat->state->working))
+			s->heard = now;
 		s->busy = busy < 0 || busy > now ? now : busy;
 		s->stored = atomic_load(&seat->state->stored);
 		if (!s->leaving && a->leaving < ACCEPT_LEAVING &&
@@ -295,7 +215,7 @@ static void drop_capabilities(void)
 }
 
 NORETURN static void session_main(const struct acceptor *a, unsigned section, int fd,
-                                  struct session_state *state)
+                                  struct session_state *state, struct slots_client client)
 {
 	const struct listen *l = &a->conf.listen[section];
 	_cleanup_buf_ struct buf ip = BUF_INIT;
@@ -304,6 +224,8 @@ NORETURN static void session_main(const struct acceptor *a, unsigned section, in
 		                  .spool = a->spool,
 		                  .fence = true,
 		                  .auth_fd = -1,
+		                  .client = { a->guesses, client },
+		                  .quiet = a->quiet,
 		                  .state = state };
 
 	for (size_t i = 0; i < a->conf.listens; i++)
@@ -340,7 +262,7 @@ static void session_start(struct acceptor *a, unsigned section, int fd,
 	             -1, 0);
 	slot.pid = seat && state != MAP_FAILED ? fork() : -1;
 	if (slot.pid == 0)
-		session_main(a, section, fd, state);
+		session_main(a, section, fd, state, client);
 	if (slot.pid < 0) {
 		pause_accepting(a, errno);
 		send_away(&a->conf.listen[section], fd,
@@ -388,7 +310,7 @@ static void welcome(struct acceptor *a, unsigned section, int fd,
 	}
 }
 
-static void accept_some(struct acceptor *a, unsigned section, int listener)
+void accept_some(struct acceptor *a, unsigned section, int listener)
 {
 	for (int i = 0; i < ACCEPT_TURN && !a->pause_until; i++) {
 		union {
@@ -418,6 +340,7 @@ static void leave(struct acceptor *a, unsigned signo)
 	a->leave_until = clock_ms() + ACCEPT_LEAVE_MS;
 	places_free(a->place, a->conf.listens);
 	a->place = NULL;
+	a->reopen_at = 0;
 	for (size_t i = 0; i < a->slots.n; i++) {
 		struct seat *seat = a->slots.v[i].arg;
 
@@ -448,6 +371,10 @@ static int sleep_ms(const struct acceptor *a, int64_t now)
 {
 	int64_t until = a->pause_until;
 
+	if (a->reopen_at && (!until || a->reopen_at < until))
+		until = a->reopen_at;
+	if (a->left_out_at && (!until || a->left_out_at < until))
+		until = a->left_out_at;
 	for (size_t i = 0; a->leaving && i < a->slots.n; i++) {
 		const struct seat *seat = a->slots.v[i].arg;
 
@@ -502,7 +429,13 @@ void acceptor_run(struct acceptor *a)
 				reap(a);
 			hear(a, p, n);
 		}
-		kill_overdue(a, clock_ms());
+		now = clock_ms();
+		kill_overdue(a, now);
+		log_left_out(a, now);
+		if (a->reopen_at && now >= a->reopen_at)
+			places_reopen(a);
 		free(p);
 	}
+	a->left_out_at = 1;
+	log_left_out(a, clock_ms());
 }

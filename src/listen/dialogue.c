@@ -9,34 +9,53 @@
 
 /* ---- log ---- */
 
+/* Who has the other end of a unix: socket, as digits; nothing: it is none. */
+static void print_uid(const struct session *s, struct buf *ret)
+{
+	if (s->c->client.who.family == AF_UNIX)
+		buf_fmt(ret, "%u", (unsigned)s->c->client.who.who);
+}
+
 void session_log_client(const struct session *s, struct buf *line)
 {
+	_cleanup_buf_ struct buf uid = BUF_INIT;
+
+	print_uid(s, &uid);
 	if (!s->listen)
 		buf_fmt(line, " uid=%u", (unsigned)getuid());
 	else if (s->c->client_ip.n)
 		log_value(line, "client", s->c->client_ip);
 	else
 		log_value(line, "client", STR("local"));
+	log_value(line, "uid", buf_view(&uid));
 	log_value(line, "helo", buf_view(&s->server.helo));
 	log_value(line, "user", buf_view(&s->server.user));
+}
+
+/* Whoever makes us refuse all day, or comes again and again, does not fill the log. */
+static bool may_log(const struct session *s)
+{
+	return quiet_may(s->c->quiet, &s->c->client.who, !s->c->trusted,
+	                 clock_ms() / 1000);
 }
 
 void session_log_trouble(const struct session *s, const char *what, struct str why)
 {
 	_cleanup_buf_ struct buf line = BUF_INIT;
 
+	if (!may_log(s))
+		return;
 	session_log_client(s, &line);
 	log_value(&line, "why", why);
 	log_line(LOG_LEVEL_WARNING, "smtpd what=%s%s", what, line.p);
 }
 
-/* Whoever makes us refuse all day does not fill the log. */
 static void op_refused(void *arg, const char *verb, int code, struct str words)
 {
 	_cleanup_buf_ struct buf line = BUF_INIT;
 	struct session *s = arg;
 
-	if (s->logged > SESSION_LOGGED_MAX)
+	if (s->logged > SESSION_LOGGED_MAX || !may_log(s))
 		return;
 	session_log_client(s, &line);
 	log_value(&line, "text", words);
@@ -57,6 +76,8 @@ static void log_accepted(const struct session *s, const struct id *id, uint64_t 
 
 	session_log_client(s, &line);
 	log_value(&line, "tls", str_z(link_tls_version(&s->link)));
+	if (!s->server.esmtp)
+		buf_z(&line, " with=SMTP");
 	buf_z(&line, " from=<");
 	buf_escape(&line, buf_view(&s->submit.sender), 300);
 	buf_c(&line, '>');
@@ -171,7 +192,7 @@ static int trouble(const struct session *s, int e, struct str why, struct buf *w
 
 static int op_begin(void *arg, struct buf *words)
 {
-	_cleanup_buf_ struct buf line = BUF_INIT, why = BUF_INIT;
+	_cleanup_buf_ struct buf line = BUF_INIT, why = BUF_INIT, uid = BUF_INIT;
 	struct session *s = arg;
 	struct policy_client client = {
 		.ip = s->c->client_ip,
@@ -179,9 +200,12 @@ static int op_begin(void *arg, struct buf *words)
 		.tls = str_z(link_tls_version(&s->link)),
 		.auth = buf_view(&s->server.user),
 		.port = s->c->port,
+		.smtp = !s->server.esmtp,
 	};
 	int e;
 
+	print_uid(s, &uid);
+	client.uid = buf_view(&uid);
 	/* With -bs it is the caller's own message, as with any other sendmail. */
 	if (s->listen)
 		policy_client_line(&line, &client);
@@ -235,14 +259,17 @@ static int op_auth(void *arg, struct str user, struct str password)
 	struct session *s = arg;
 	int r = s->auth_fd < 0 ? 454 : users_ask(s->auth_fd, user, password);
 
+	if (r && !may_log(s))
+		return r == 450 ? 454 : r;
 	session_log_client(s, &line);
 	log_value(&line, "login", user);
 	log_line(r ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "auth result=%s%s",
 	         r == 0     ? "ok"
 	         : r == 535 ? "wrong"
+	         : r == 450 ? "too-many"
 	                    : "unknown",
 	         line.p);
-	return r;
+	return r == 450 ? 454 : r;
 }
 
 void session_ops(struct session *s, struct server_ops *ret)

@@ -1,6 +1,7 @@
 #include "listen/link.h"
 #include "base/clock.h"
 #include <errno.h>
+#include <gnutls/x509.h>
 #include <limits.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -9,10 +10,14 @@
 enum {
 	PIPE_PIECE = 4096, /* what a pipe that is ready for writing takes: PIPE_BUF */
 	LEAVE_OCTETS = 1 << 20, /* dropped at most while the client is awaited */
+	ID_MAX = 32,            /* octets of a key's hash */
 };
 
-/* What GnuTLS's authors hold for safe, whatever the system's own default is. */
-static const char *const priority = "NORMAL";
+/* What GnuTLS's authors hold for safe, whatever the system's own default is, and no version of
+ * TLS that is not (RFC 8996). */
+static const char default_priority[] = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1";
+/* In the PEM of a key with a passphrase, both of PKCS #8 and of OpenSSL's own form. */
+static const char locked[] = "ENCRYPTED";
 
 /* ---- descriptors ---- */
 
@@ -151,23 +156,130 @@ static int words(struct buf *why, const char *what, int e)
 	return e;
 }
 
-static int tls_open(struct link *l, struct str certificate, struct str key,
-                    struct buf *why)
+/* What is to be loaded, in GnuTLS's form. */
+struct pair {
+	gnutls_x509_crt_t *chain;
+	unsigned certificates;
+	gnutls_x509_privkey_t key;
+};
+
+static void pair_free(struct pair *p)
+{
+	for (unsigned i = 0; i < p->certificates; i++)
+		gnutls_x509_crt_deinit(p->chain[i]);
+	gnutls_free(p->chain);
+	if (p->key)
+		gnutls_x509_privkey_deinit(p->key);
+}
+
+static int pair_read(struct pair *p, struct str certificate, struct str key,
+                     struct buf *why)
 {
 	gnutls_datum_t c = datum(certificate), k = datum(key);
-	int e = gnutls_global_init();
+	int e = gnutls_x509_crt_list_import2(&p->chain, &p->certificates, &c,
+	                                     GNUTLS_X509_FMT_PEM, 0);
 
-	if (e == 0)
-		e = gnutls_certificate_allocate_credentials(&l->cred);
-	if (e == 0)
-		e = gnutls_certificate_set_x509_key_mem(l->cred, &c, &k,
-		                                        GNUTLS_X509_FMT_PEM);
+	if (e == 0 && p->certificates == 0)
+		e = GNUTLS_E_NO_CERTIFICATE_FOUND;
 	if (e < 0)
-		return words(why, "tls-certificate and tls-key cannot be used: ", e);
-	e = gnutls_priority_init(&l->priority, priority, NULL);
+		return words(why,
+		             "tls-certificate holds no certificate that can be used (PEM "
+		             "is wanted): ",
+		             e);
+	if (gnutls_x509_privkey_init(&p->key) < 0)
+		die_oom();
+	e = gnutls_x509_privkey_import2(p->key, &k, GNUTLS_X509_FMT_PEM, NULL, 0);
+	if (e < 0 && memmem(key.p, key.n, locked, sizeof(locked) - 1))
+		words(why,
+		      "tls-key has a passphrase, which nobody is there to give; openssl "
+		      "pkey writes the key without it",
+		      0);
+	else if (e < 0)
+		words(why, "tls-key holds no key that can be used (PEM is wanted): ", e);
+	return e;
+}
+
+/* Do they go together? GnuTLS would sign something and verify it, in 3 ms of RSA, which is
+ * much for each connection. That remains for who has another form of the same key. */
+static bool pair_matches(const struct pair *p)
+{
+	unsigned char a[ID_MAX], b[ID_MAX];
+	size_t na = sizeof(a), nb = sizeof(b);
+
+	return gnutls_x509_crt_get_key_id(p->chain[0], GNUTLS_KEYID_USE_SHA256, a, &na) ==
+	           0 &&
+	       gnutls_x509_privkey_get_key_id(p->key, GNUTLS_KEYID_USE_SHA256, b, &nb) ==
+	           0 &&
+	       na == nb && memcmp(a, b, na) == 0;
+}
+
+/* 0, and the caller frees *ret; or -EINVAL. */
+static int cred_load(gnutls_certificate_credentials_t *ret, struct str certificate,
+                     struct str key, struct buf *ret_why)
+{
+	gnutls_certificate_credentials_t cred = NULL;
+	struct pair p = { .chain = NULL };
+	int e = pair_read(&p, certificate, key, ret_why);
+
+	if (e == 0) {
+		if (gnutls_certificate_allocate_credentials(&cred) < 0)
+			die_oom();
+		if (pair_matches(&p))
+			gnutls_certificate_set_flags(
+			    cred, GNUTLS_CERTIFICATE_SKIP_KEY_CERT_MATCH);
+		e = gnutls_certificate_set_x509_key(cred, p.chain, (int)p.certificates,
+		                                    p.key);
+		if (e == GNUTLS_E_CERTIFICATE_KEY_MISMATCH)
+			words(
+			    ret_why,
+			    "tls-key is not the key of tls-certificate (of the first in "
+			    "that file)",
+			    0);
+		else if (e < 0)
+			words(ret_why, "tls-certificate and tls-key cannot be used: ", e);
+	}
+	pair_free(&p);
+	if (e < 0 && cred)
+		gnutls_certificate_free_credentials(cred);
+	if (e < 0)
+		return -EINVAL;
+	*ret = cred;
+	return 0;
+}
+
+/* 0, and the caller frees *ret; or -EINVAL. */
+static int priority_load(gnutls_priority_t *ret, struct str text, struct buf *ret_why)
+{
+	_cleanup_buf_ struct buf z = BUF_INIT;
+
+	buf_str(&z, text.n ? text : str_z(default_priority));
+	if (gnutls_priority_init(ret, z.p, NULL) == 0)
+		return 0;
+	buf_z(ret_why, "tls-priority: GnuTLS does not understand it");
+	return -EINVAL;
+}
+
+int link_try(struct str certificate, struct str key, struct str priority,
+             struct buf *ret_why)
+{
+	gnutls_certificate_credentials_t cred;
+	gnutls_priority_t p;
+	int e = cred_load(&cred, certificate, key, ret_why);
+
+	if (e < 0)
+		return e;
+	gnutls_certificate_free_credentials(cred);
+	e = priority_load(&p, priority, ret_why);
 	if (e == 0)
-		e = gnutls_init(&l->tls, GNUTLS_SERVER | GNUTLS_NONBLOCK |
-		                             GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS);
+		gnutls_priority_deinit(p);
+	return e;
+}
+
+static int tls_open(struct link *l, struct buf *why)
+{
+	int e = gnutls_init(&l->tls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL |
+	                                 GNUTLS_NO_TICKETS);
+
 	if (e == 0)
 		e = gnutls_priority_set(l->tls, l->priority);
 	if (e == 0)
@@ -196,16 +308,31 @@ static int handshake_failed(const struct link *l, int e, struct buf *why)
 	return -EPROTO;
 }
 
-int link_tls(struct link *l, struct str certificate, struct str key, int64_t deadline,
-             struct buf *ret_why)
+/* Once the client knows who we are nobody needs the key here any more, nor the room that the
+ * handshake took: the half of what a session holds. */
+static void forget(struct link *l)
 {
-	if (tls_open(l, certificate, key, ret_why) < 0)
+	gnutls_credentials_clear(l->tls);
+	gnutls_certificate_free_credentials(l->cred);
+	gnutls_priority_deinit(l->priority);
+	l->cred = NULL;
+	l->priority = NULL;
+}
+
+int link_tls(struct link *l, struct str certificate, struct str key, struct str priority,
+             int64_t deadline, struct buf *ret_why)
+{
+	if (cred_load(&l->cred, certificate, key, ret_why) < 0 ||
+	    priority_load(&l->priority, priority, ret_why) < 0 ||
+	    tls_open(l, ret_why) < 0)
 		return -EINVAL;
 	for (;;) {
 		int e = gnutls_handshake(l->tls);
 
-		if (e == 0)
+		if (e == 0) {
+			forget(l);
 			return 0;
+		}
 		if (again(e)) {
 			e = tls_wait(l, false, deadline);
 			if (e == -ETIMEDOUT)

@@ -18,6 +18,7 @@ struct link {
 	int in, out;
 	int stop;             /* readable: reading ends; -1: none */
 	gnutls_session_t tls; /* NULL: in the clear */
+	/* Until the end of the handshake. */
 	gnutls_certificate_credentials_t cred;
 	gnutls_priority_t priority;
 };
@@ -31,12 +32,16 @@ struct link {
 ssize_t link_read(struct link *l, char *to, size_t n, int64_t deadline);
 /* Writes all of text. 0, -ETIMEDOUT or another -errno. Heeds not stop. */
 int link_write(struct link *l, struct str text, int64_t deadline);
-/* The handshake as a server with this certificate (chain) and key, both PEM. 0, -ETIMEDOUT,
- * -EPROTO, -EINVAL (certificate or key are of no use), and words in ret_why, free of control
- * bytes. Initialises GnuTLS, which nothing does before. After an error only link_close() makes
- * sense. */
-int link_tls(struct link *l, struct str certificate, struct str key, int64_t deadline,
+/* Can link_tls() use this certificate (chain) and key, both PEM, and this priority string of
+ * GnuTLS (n == 0: ours, TLS 1.2 or better)? 0; or -EINVAL: which of them cannot be used, and why,
+ * is in ret_why, free of control bytes. Half a millisecond. */
+int link_try(struct str certificate, struct str key, struct str priority,
              struct buf *ret_why);
+/* The handshake as a server with them. 0, -ETIMEDOUT, -EPROTO, -EINVAL (as link_try(), or there
+ * is no TLS to be had), and words in ret_why, free of control bytes. After an error only
+ * link_close() makes sense. */
+int link_tls(struct link *l, struct str certificate, struct str key, struct str priority,
+             int64_t deadline, struct buf *ret_why);
 /* "1.3"; "": no TLS. A literal or GnuTLS's own. */
 const char *link_tls_version(const struct link *l);
 /* Takes leave: what the client has sent and nobody reads must not destroy the last reply on its

@@ -106,27 +106,47 @@ static void take_given(const struct places_given *given, struct place *p)
 
 /* ---- Our own ---- */
 
-static int open_inet(struct place *p, const union address *a)
+/* An address that no interface has as yet, as one of DHCP, is taken all the same: connections
+ * come once it is there. */
+static int bind_inet(struct place *p, int fd, const union address *a, bool all)
+{
+	const int on = 1;
+	bool six = a->sa.sa_family == AF_INET6;
+	socklen_t n = six ? sizeof(a->v6) : sizeof(a->v4);
+
+	if (bind(fd, &a->sa, n) == 0)
+		return 0;
+	if (errno != EADDRNOTAVAIL || all)
+		return -errno;
+	if ((six ? setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on))
+	         : setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on))) < 0)
+		return -EADDRNOTAVAIL;
+	p->absent = true;
+	return bind(fd, &a->sa, n) < 0 ? -errno : 0;
+}
+
+static int open_inet(struct place *p, const union address *a, bool all)
 {
 	const int on = 1;
 	int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int e;
+	int e = 0;
 
 	if (fd < 0)
 		return -errno;
 	/* Connections of before a restart must not keep the address. */
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
 	    (a->sa.sa_family == AF_INET6 &&
-	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0) ||
-	    bind(fd, &a->sa,
-	         a->sa.sa_family == AF_INET6 ? sizeof(a->v6) : sizeof(a->v4)) < 0 ||
-	    listen(fd, BACKLOG) < 0) {
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0))
 		e = -errno;
+	if (e == 0)
+		e = bind_inet(p, fd, a, all);
+	if (e == 0 && listen(fd, BACKLOG) < 0)
+		e = -errno;
+	if (e < 0)
 		close(fd);
-		return e;
-	}
-	p->fd[p->fds++] = fd;
-	return 0;
+	else
+		p->fd[p->fds++] = fd;
+	return e;
 }
 
 static int open_inets(struct place *p)
@@ -140,7 +160,7 @@ static int open_inets(struct place *p)
 
 		if (!inet_address(p->at, families[i], &a, &all))
 			continue;
-		e = open_inet(p, &a);
+		e = open_inet(p, &a, all);
 		/* A machine without IPv6 has all its addresses by now. */
 		if (all && p->fds && (e == -EAFNOSUPPORT || e == -EADDRNOTAVAIL))
 			e = 0;
@@ -201,6 +221,30 @@ int place_open(const char *at, const struct places_given *given, struct place *r
 	else
 		*ret = p;
 	return e;
+}
+
+struct place place_pending(const char *at)
+{
+	return (struct place){ .at = str_dup(str_z(at)), .told = true };
+}
+
+void place_shut(struct place *p)
+{
+	for (size_t i = 0; i < p->fds; i++)
+		close(p->fd[i]);
+	p->fds = 0;
+}
+
+int place_reopen(struct place *p, const struct places_given *given)
+{
+	struct place fresh;
+	int e = place_open(p->at, given, &fresh);
+
+	if (e < 0)
+		return e;
+	free(p->at);
+	*p = fresh;
+	return 0;
 }
 
 void place_close(struct place *p, bool remove)

@@ -121,8 +121,10 @@ void policy_client_line(struct buf *b, const struct policy_client *c)
 	if (c->port > 0)
 		buf_fmt(&port, "%d", c->port);
 	word(b, "ip", c->ip);
+	word(b, "uid", c->uid);
 	word(b, "helo", c->helo);
 	word(b, "tls", c->tls);
 	word(b, "auth", c->auth);
 	word(b, "port", buf_view(&port));
+	word(b, "with", c->smtp ? STR("SMTP") : STR(""));
 }

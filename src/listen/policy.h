@@ -21,12 +21,16 @@ bool policy_listed(const struct strv *patterns, struct str addr, struct str doma
 bool policy_postmaster(struct str addr);
 
 /* What is known of a client, for the line C of a drop: words parted by blanks, as in
- *	ip=192.0.2.7 helo=printer tls=1.3 auth=ann port=25
- * Each is there when it is known. In a value all but printable ASCII, and blank, = and \,
+ *	ip=192.0.2.7 helo=printer tls=1.3 auth=ann port=25 with=SMTP
+ *	uid=1000 helo=pine
+ * uid is the kernel's word on who has the other end of a unix: socket.
+ * Each is there when it is known; with=SMTP only for a client without EHLO. In a value all but printable ASCII, and blank, = and \,
  * is \xNN: so no client can put on another word. */
 struct policy_client {
 	struct str ip, helo, tls, auth;
-	int port; /* 0: none */
+	int port;  /* 0: none */
+	bool smtp; /* it said HELO, or nothing: not EHLO */
+	struct str uid;
 };
 enum { POLICY_VALUE_MAX = 255 }; /* octets of a value, before they are escaped */
 void policy_client_line(struct buf *b, const struct policy_client *c);

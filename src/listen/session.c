@@ -3,22 +3,28 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "listen/users.h"
+#include "prog/child.h"
 #include "prog/fence.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 enum {
-	READ_COMMANDS = 4096, /* octets of one read */
-	READ_CONTENT = 16384,
+	/* Octets of one read; a buf has one more. */
+	READ_COMMANDS = 4095,
+	READ_CONTENT = 16383,
 	HOSTNAME_MAX = 255,
+	TRY_MS = 5000, /* for certificate and key */
+	TRY_MAX = 1024,
 };
 
 /* ---- before the fence ---- */
@@ -59,16 +65,44 @@ static bool read_pem(struct session *s, const char *what, const char *path,
 	return false;
 }
 
-/* 0 or an exit code. Without its certificate a section with STARTTLS serves those that do
- * without: printers must not stand still for it. */
+/* In a child: what parsing a certificate leaves behind in memory would be half of what a session
+ * has that does without TLS. */
+static int try_pair(void *arg, struct buf *out)
+{
+	const struct session *s = arg;
+
+	return link_try(buf_view(&s->certificate), buf_view(&s->key),
+	                str_z(s->listen->tls_priority), out);
+}
+
+static bool try_certificate(struct session *s)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT;
+	const struct listen *l = s->listen;
+	int e;
+
+	if (!read_pem(s, "tls-certificate", l->tls_certificate, &s->certificate) ||
+	    !read_pem(s, "tls-key", l->tls_key, &s->key))
+		return false;
+	e = child_run(try_pair, s, TRY_MS, TRY_MAX, &why);
+	if (e == 0)
+		return true;
+	if (!why.n)
+		buf_fmt(&why, "TLS cannot be tried: %s", strerror(-e));
+	buf_fmt(&why, " (%s, %s)", l->tls_certificate, l->tls_key);
+	session_log_trouble(s, "tls", buf_view(&why));
+	return false;
+}
+
+/* 0 or an exit code. Without a certificate and key that can be used a section with STARTTLS
+ * does not offer it: printers must not stand still for it. */
 static int read_certificate(struct session *s)
 {
 	const struct listen *l = s->listen;
 
 	if (!l || l->tls == LISTEN_TLS_NONE || !l->tls_certificate[0])
 		return 0;
-	if (read_pem(s, "tls-certificate", l->tls_certificate, &s->certificate) &&
-	    read_pem(s, "tls-key", l->tls_key, &s->key))
+	if (try_certificate(s))
 		return 0;
 	buf_reset(&s->certificate);
 	return l->tls == LISTEN_TLS_IMPLICIT ? EX_CONFIG : 0;
@@ -82,7 +116,7 @@ NORETURN static void be_helper(struct session *s, int fd, int file)
 	close(s->link.stop);
 	if (s->c->fence)
 		(void)fence_route();
-	users_serve(fd, file, USERS_ATTEMPTS, USERS_DELAY_MS);
+	users_serve(fd, file, USERS_ATTEMPTS, USERS_DELAY_MS, &s->c->client);
 	_exit(0);
 }
 
@@ -166,13 +200,29 @@ static void configure(struct session *s)
 	server_init(&s->server, sc, &s->ops);
 }
 
+/* There is one handshake in a session. */
+static void forget_certificate(struct session *s)
+{
+	if (s->key.cap)
+		explicit_bzero(s->key.p, s->key.cap);
+	buf_free(&s->key);
+	buf_free(&s->certificate);
+	(void)malloc_trim(0);
+}
+
 static bool handshake(struct session *s)
 {
 	_cleanup_buf_ struct buf why = BUF_INIT;
 	int64_t end = clock_ms() + SESSION_HANDSHAKE_MS;
-	int e = link_tls(&s->link, buf_view(&s->certificate), buf_view(&s->key),
-	                 end < s->end ? end : s->end, &why);
+	const int on = 1;
+	int e =
+	    link_tls(&s->link, buf_view(&s->certificate), buf_view(&s->key),
+	             str_z(s->listen->tls_priority), end < s->end ? end : s->end, &why);
 
+	forget_certificate(s);
+	/* With TLS 1.3 the client has the last word, and with Nagle's algorithm says nothing more
+	 * until that is acknowledged, which the kernel would put off for 40 ms. */
+	(void)setsockopt(s->link.in, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 	if (e == 0)
 		return true;
 	session_log_trouble(s, e == -EINVAL ? "tls" : "handshake", buf_view(&why));
@@ -199,6 +249,12 @@ static void set_gone(struct session *s)
 		s->c->state->gone = true;
 }
 
+static void set_working(struct session *s, bool working)
+{
+	if (s->c->state)
+		s->c->state->working = working;
+}
+
 static void goodbye(struct session *s, struct str words)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT;
@@ -215,7 +271,9 @@ static bool leaving(struct session *s)
 
 	if (s->link.stop >= 0 && read(s->link.stop, &info, sizeof(info)) > 0) {
 		/* Only this one: a second one must not shorten the message's time. */
-		s->leave = clock_ms() + SESSION_LEAVE_MS;
+		s->leave = clock_ms();
+		if (s->leave - s->heard < SLOTS_SILENT_MS)
+			s->leave += SESSION_LEAVE_MS;
 		close(s->link.stop);
 		s->link.stop = -1;
 	}
@@ -273,27 +331,37 @@ static void end_of_reading(struct session *s, ssize_t r)
 
 static void talk(struct session *s)
 {
-	_cleanup_buf_ struct buf out = BUF_INIT;
-	char block[READ_CONTENT];
+	_cleanup_buf_ struct buf out = BUF_INIT, block = BUF_INIT;
 
+	s->heard = clock_ms();
 	server_greet(&s->server, &out);
 	while (send_out(s, &out, SESSION_REPLY_MS) == 0) {
-		bool content = s->server.state == SERVER_DATA;
+		size_t room =
+		    s->server.state == SERVER_DATA ? READ_CONTENT : READ_COMMANDS;
 		enum server_event event;
 		ssize_t n;
 
-		if (leaving(s)) {
+		/* Without TLS each read waits for the signal, too. */
+		if ((s->link.tls || s->leave) && leaving(s)) {
 			end_of_reading(s, -ECANCELED);
 			return;
 		}
-		n = hear(s, block, content ? READ_CONTENT : READ_COMMANDS);
+		/* Between messages a session holds little. */
+		if (block.cap > READ_CONTENT && room < READ_CONTENT)
+			buf_free(&block);
+		n = hear(s, buf_room(&block, room), room);
 		if (n <= 0) {
 			end_of_reading(s, n);
 			return;
 		}
+		s->heard = clock_ms();
 		if (s->c->state)
-			s->c->state->heard = clock_ms();
-		event = server_input(&s->server, (struct str){ block, (size_t)n }, &out);
+			s->c->state->heard = s->heard;
+		/* Who waits for the disk is not silent. */
+		set_working(s, true);
+		event =
+		    server_input(&s->server, (struct str){ block.p, (size_t)n }, &out);
+		set_working(s, false);
 		if (event == SERVER_GO_ON)
 			continue;
 		if (event == SERVER_CLOSE)
@@ -311,11 +379,14 @@ static int run(struct session *s)
 	int e, on = 1;
 
 	s->link.stop = watch_signals();
+	(void)umask(027); /* so that a drop has its mode at once */
 	find_hostname(s);
 	e = read_certificate(s);
 	if (e)
 		return e;
 	start_helper(s);
+	/* A session that was taken over must not forget its guesses, nor make up others'. */
+	guesses_close(s->c->client.guesses);
 	/* An answer must not wait for more: devices that wait long send again. */
 	(void)setsockopt(s->link.out, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (s->c->fence)
@@ -346,10 +417,7 @@ int session_run(const struct session_conf *c, int in, int out)
 	link_close(&s.link, clock_ms() + SESSION_GOODBYE_MS);
 	if (s.auth_fd != c->auth_fd)
 		cleanup_fd(&s.auth_fd);
-	if (s.key.cap)
-		explicit_bzero(s.key.p, s.key.cap);
-	buf_free(&s.key);
-	buf_free(&s.certificate);
+	forget_certificate(&s);
 	buf_free(&s.hostname);
 	return e;
 }

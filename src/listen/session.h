@@ -8,6 +8,8 @@
 #define LISTEN_SESSION_H
 
 #include "conf/conf.h"
+#include "listen/quiet.h"
+#include "listen/users.h"
 #include <stdatomic.h>
 
 enum {
@@ -23,6 +25,7 @@ struct session_state {
 	_Atomic int64_t heard;   /* the last octets of the client */
 	_Atomic int64_t busy;    /* since when there is a recipient; 0: there is none */
 	_Atomic uint64_t stored; /* messages */
+	_Atomic bool working;    /* it is our turn, not the client's */
 	_Atomic bool gone; /* the last reply is on its way: no slot is needed for it */
 };
 
@@ -40,17 +43,21 @@ struct session_conf {
 	/* A descriptor of a users_serve() (users.h) that was started before; -1: where
 	 * listen->users_file is given, session_run() forks one. */
 	int auth_fd;
+	/* Otherwise its guesses are counted here; session_run() takes that out of the session.
+	 * client.who is also whose uid is told, and who is counted as quiet says. */
+	struct users_client client;
+	const struct quiet *quiet;   /* lines that clients can cause; NULL: no limit */
 	struct session_state *state; /* NULL: nobody asks */
 };
 
 /* Runs the session from the greeting to its end, when both descriptors are closed. Sockets are
  * made non-blocking by nobody: others may share them. in and out may be the same.
- * SIGTERM ends it in good order: at once with 421 4.3.2 when no transaction is open, else
- * behind that message, or after SESSION_LEAVE_MS; a message that was not answered with 250 is
+ * SIGTERM ends it in good order: at once with 421 4.3.2 when no transaction is open, or the
+ * client was silent for SLOTS_SILENT_MS, else behind that message, or after SESSION_LEAVE_MS; a message that was not answered with 250 is
  * not stored. Gives a code of sysexits(3): 0, also for clients that go without a word;
  * EX_DATAERR: -bs, and its input has ended inside of a message (its last word is 421);
- * EX_CONFIG: a section of implicit TLS whose certificate cannot be read (logged; the client
- * hears nothing). With STARTTLS that is logged, and STARTTLS is not offered. Blocks as long
+ * EX_CONFIG: a section of implicit TLS whose certificate or key cannot be used (logged; the
+ * client hears nothing). With STARTTLS that is logged, and STARTTLS is not offered. Blocks as long
  * as listen->timeout says, or without a section until the client ends it. */
 int session_run(const struct session_conf *c, int in, int out);
 
@@ -64,5 +71,7 @@ const struct listen *session_default(void);
 /* Who is at the other end of a socket, for client_ip and port above. *ip: empty for a
  * unix: socket; "0.0.0.0" when it cannot be told. False: fd is no socket (a pipe, a terminal). */
 bool session_peer(int fd, struct buf *ip, int *ret_port);
+/* The same as for limits (slots.h), and the uid at the other end of a unix: socket. */
+struct slots_client session_client(int fd);
 
 #endif

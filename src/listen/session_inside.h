@@ -25,6 +25,7 @@ struct session {
 	bool open;       /* a transaction is */
 	bool cut;        /* -bs: the input has ended inside of a message */
 	int64_t end;     /* clock_ms() at which all ends */
+	int64_t heard;   /* the last octets of the client */
 	int64_t leave;   /* the same once SIGTERM came; 0: it did not */
 	unsigned logged; /* refusals */
 };

@@ -107,12 +107,14 @@ struct candidate {
 	const struct slot *slot;
 	size_t holds; /* slots of its client */
 	bool fresh;   /* may still finish its first message */
+	bool busy;    /* and not silent: it gets on with its transaction */
 };
 
 static struct candidate candidate_of(const struct slot *s, size_t holds, int64_t now)
 {
 	return (struct candidate){ s, holds,
-		                   s->stored > 0 || now - s->begun < SLOTS_GRACE_MS };
+		                   s->stored > 0 || now - s->begun < SLOTS_GRACE_MS,
+		                   s->busy && now - s->heard < SLOTS_SILENT_MS };
 }
 
 /* Can it go at all for one whose client would hold so many? Those that have slots do not take
@@ -121,7 +123,7 @@ static bool may_go(const struct candidate *c, const struct holder *newcomer, int
 {
 	bool own = compare_clients(&c->slot->client, &newcomer->client) == 0;
 
-	if (c->slot->busy)
+	if (c->busy)
 		return c->holds > newcomer->slots && now - c->slot->busy >= SLOTS_SLOW_MS;
 	if (newcomer->slots == 1)
 		return true;
@@ -132,13 +134,15 @@ static bool may_go(const struct candidate *c, const struct holder *newcomer, int
 /* Does a go before b? */
 static bool goes_before(const struct candidate *a, const struct candidate *b)
 {
+	if (a->busy != b->busy)
+		return !a->busy;
 	if (!a->slot->busy != !b->slot->busy)
 		return !a->slot->busy;
 	if (a->holds != b->holds)
 		return a->holds > b->holds;
 	if (a->fresh != b->fresh)
 		return !a->fresh;
-	if (a->slot->busy)
+	if (a->busy)
 		return a->slot->busy < b->slot->busy;
 	return a->slot->heard < b->slot->heard;
 }
@@ -177,8 +181,9 @@ static bool find_own(const struct slots *s, unsigned section, struct slots_clien
 	for (size_t i = 0; i < s->n; i++) {
 		const struct slot *k = &s->v[i];
 
-		if (k->section != section || k->leaving || k->busy ||
-		    candidate_of(k, 0, now).fresh ||
+		const struct candidate c = candidate_of(k, 0, now);
+
+		if (k->section != section || k->leaving || c.busy || c.fresh ||
 		    compare_clients(&k->client, &client) != 0 ||
 		    (found && k->heard >= s->v[*ret].heard))
 			continue;

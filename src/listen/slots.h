@@ -10,10 +10,13 @@
  * must not make processes faster than they fall idle. Of those left it is, first, one
  * without a transaction: of the client with the most slots; of its sessions first one that
  * has finished no message in SLOTS_GRACE_MS; then the one longest idle. If all have a
- * transaction: one that is SLOTS_SLOW_MS old, of a client that holds more slots than the
- * newcomer would; so a client that sends many large messages at once keeps them.
- * A client with as many as it may have loses one that has no transaction and has finished no
- * message in SLOTS_GRACE_MS; without such a one it gets no more.
+ * transaction: first those that wait for a client that was silent for SLOTS_SILENT_MS, by
+ * the same rules as those without one: or whoever names a recipient and says no more would
+ * keep a slot until he is idle for too long. Then one that is SLOTS_SLOW_MS old, of a client
+ * that holds more slots than the newcomer would; so a client that sends many large messages
+ * at once keeps them.
+ * A client with as many as it may have loses one that has no transaction, or is silent as
+ * above, and has finished no message in SLOTS_GRACE_MS; without such a one it gets no more.
  */
 #ifndef LISTEN_SLOTS_H
 #define LISTEN_SLOTS_H
@@ -25,6 +28,7 @@
 enum {
 	SLOTS_GRACE_MS = 60000,
 	SLOTS_SLOW_MS = 5000,
+	SLOTS_SILENT_MS = 10000,
 };
 
 /* Who is counted as one: an address of IPv4, a /64 of IPv6, a user at a unix socket. */
@@ -43,7 +47,7 @@ struct slot {
 	int64_t begun;
 	bool leaving; /* told to go: counts for nothing */
 	/* As the session says: no more than a hint. */
-	int64_t heard;   /* the last octet from the client */
+	int64_t heard;   /* the last octet from the client; now while it waits for us */
 	int64_t busy;    /* since when there is a transaction; 0: there is none */
 	uint64_t stored; /* messages */
 	void *arg;       /* the caller's */

@@ -9,25 +9,30 @@
 
 /* ---- the door ---- */
 
-int submit_ask(const struct submit *s, uint64_t *ret_size, struct buf *ret_words)
+/* Where the drop cannot be opened, its folder may still be searched. */
+static struct str door_by_path(const struct submit *s, struct buf *text)
 {
 	_cleanup_buf_ struct buf path = BUF_INIT;
 	_cleanup_fd_ int fd = -1;
-	char text[DOOR_MAX + 1];
+
+	buf_fmt(&path, "%s/in/door", s->spool);
+	fd = open(path.p, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 || io_slurp(fd, text, DOOR_MAX) < 0 ? STR_NONE : buf_view(text);
+}
+
+int submit_ask(struct submit *s, uint64_t *ret_size, struct buf *ret_words)
+{
+	_cleanup_buf_ struct buf text =
+	    BUF_INIT; /* the stack of idle sessions stays small */
 	struct door door;
-	struct str words;
+	struct str words, is;
 	uid_t uid = geteuid();
-	ssize_t n;
 
 	if (ret_size)
 		*ret_size = 0;
-	buf_fmt(&path, "%s/in/door", s->spool);
-	fd = open(path.p, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = io_read(fd, text, sizeof(text));
-	if (n <= 0 ||
-	    !door_read((struct str){ text, (size_t)n }, uid, clock_real(), &door))
+	is = drop_keep_open(&s->keep, s->spool) == 0 ? drop_keep_door(&s->keep)
+	                                             : door_by_path(s, &text);
+	if (!is.n || !door_read(is, uid, clock_real(), &door))
 		return 0;
 	if (ret_size)
 		*ret_size = (uint64_t)door.size;
@@ -96,6 +101,7 @@ static void close_doors(struct submit *s)
 	s->drop = (struct drop)DROP_INIT;
 	s->sink = (struct sm_sink)SM_SINK_INIT;
 	s->open = s->second = false;
+	buf_reset(&s->lines);
 }
 
 /* A code of sysexits(3) of the second door. */
@@ -110,11 +116,21 @@ static bool keeps_out(int e)
 	       e == -ENOTDIR;
 }
 
+static void no_room(int e, struct buf *why)
+{
+	buf_fmt(why, "the spool has no room for this message now (min-free): %s",
+	        strerror(-e));
+}
+
 static int open_door(struct submit *s, struct buf *why)
 {
-	int e = drop_begin(&s->drop, s->spool);
+	int e = drop_begin_kept(&s->drop, s->spool, &s->keep);
 
-	if (e == -EBUSY) {
+	if (e == 0) {
+		e = drop_room(&s->drop);
+		if (e < 0)
+			no_room(e, why);
+	} else if (e == -EBUSY) {
 		buf_str(why, s->drop.refusal);
 	} else if (keeps_out(e)) {
 		s->second = true;
@@ -128,7 +144,6 @@ static int open_door(struct submit *s, struct buf *why)
 
 int submit_begin(struct submit *s, struct str client, struct buf *ret_why)
 {
-	_cleanup_buf_ struct buf lines = BUF_INIT;
 	int e = open_door(s, ret_why);
 
 	if (e < 0) {
@@ -136,8 +151,27 @@ int submit_begin(struct submit *s, struct str client, struct buf *ret_why)
 		return e;
 	}
 	s->open = true;
-	print_envelope(s, client, &lines);
-	return submit_write(s, buf_view(&lines), ret_why);
+	print_envelope(s, client, &s->lines);
+	return 0;
+}
+
+static int write_on(struct submit *s, struct str bytes, struct buf *ret_why)
+{
+	int e;
+
+	if (s->second) {
+		e = sink_error(sm_sink_write(&s->sink, bytes.p, bytes.n, ret_why));
+	} else {
+		e = drop_write(&s->drop, bytes.p, bytes.n);
+		if (e == -ENOSPC)
+			no_room(e, ret_why);
+		else if (e < 0)
+			buf_fmt(ret_why, "the message cannot be written: %s",
+			        strerror(-e));
+	}
+	if (e < 0)
+		close_doors(s);
+	return e;
 }
 
 int submit_write(struct submit *s, struct str bytes, struct buf *ret_why)
@@ -146,16 +180,11 @@ int submit_write(struct submit *s, struct str bytes, struct buf *ret_why)
 
 	if (!s->open)
 		return -EIO;
-	if (s->second) {
-		e = sink_error(sm_sink_write(&s->sink, bytes.p, bytes.n, ret_why));
-	} else {
-		e = drop_write(&s->drop, bytes.p, bytes.n);
-		if (e < 0)
-			buf_fmt(ret_why, "the message cannot be written: %s",
-			        strerror(-e));
-	}
-	if (e < 0)
-		close_doors(s);
+	if (!s->lines.n)
+		return write_on(s, bytes, ret_why);
+	buf_str(&s->lines, bytes);
+	e = write_on(s, buf_view(&s->lines), ret_why);
+	buf_free(&s->lines);
 	return e;
 }
 
@@ -166,6 +195,8 @@ static int commit_drop(struct submit *s, struct id *id, struct buf *why)
 
 	if (e == 0)
 		*id = s->drop.id;
+	else if (e == -ENOSPC)
+		no_room(e, why);
 	else if (e == -EFBIG)
 		buf_fmt(why, "it is larger than %llu octets", (unsigned long long)limit);
 	else
@@ -178,6 +209,12 @@ int submit_commit(struct submit *s, struct id *ret_id, struct buf *ret_why)
 	struct id id = { .c = "" };
 	int e = -EIO;
 
+	if (s->open && s->lines.n) { /* an empty message */
+		e = submit_write(s, STR(""), ret_why);
+		if (e < 0)
+			return e;
+	}
+	e = -EIO;
 	if (s->open && s->second)
 		e = sink_error(sm_sink_commit(&s->sink, ret_why));
 	else if (s->open)
@@ -213,4 +250,6 @@ void submit_free(struct submit *s)
 	buf_free(&s->sender);
 	buf_free(&s->ret);
 	buf_free(&s->envid);
+	buf_free(&s->lines);
+	drop_keep_close(&s->keep);
 }

@@ -19,19 +19,22 @@ struct submit {
 	struct buf sender, ret, envid;
 	struct buf rcpts; /* address, NOTIFY, ORCPT, each with a NUL behind it */
 	size_t rcpt_n;
-	bool open;   /* a file, or a connection, is */
-	bool second; /* it is a connection: sink, else drop */
+	bool open;        /* a file, or a connection, is */
+	bool second;      /* it is a connection: sink, else drop */
+	struct buf lines; /* of the envelope, until the first of the content comes */
+	struct drop_keep keep;
 	struct drop drop;
 	struct sm_sink sink;
 };
-#define SUBMIT_INIT(where)                                                 \
-	{                                                                  \
-		.spool = (where), .drop = DROP_INIT, .sink = SM_SINK_INIT, \
+#define SUBMIT_INIT(where)                                                   \
+	{                                                                    \
+		.spool = (where), .keep = DROP_KEEP_INIT, .drop = DROP_INIT, \
+		.sink = SM_SINK_INIT,                                        \
 	}
 
 /* What mailchuted takes at present, by its door. 0; or -EBUSY and its words in ret_words. *ret_size
  * (may be NULL): octets of the largest drop, 0: no limit. A door that cannot be read is open. */
-int submit_ask(const struct submit *s, uint64_t *ret_size, struct buf *ret_words);
+int submit_ask(struct submit *s, uint64_t *ret_size, struct buf *ret_words);
 
 /* Values are legal (envelope.h); they are copied. sender.n == 0: the null sender. */
 void submit_sender(struct submit *s, struct str sender, struct str ret, struct str envid);
@@ -39,7 +42,8 @@ void submit_rcpt(struct submit *s, struct str addr, struct str notify, struct st
 
 /* Opens a door and writes the envelope; client: the line C, n == 0: none. These three give 0
  * or -errno, and with it words for the log in ret_why. -EBUSY: mailchuted takes nothing now,
- * the words are for the client as well; -EFBIG: the message is too large; -ENOSPC, -EDQUOT. */
+ * the words are for the client as well; -EFBIG: the message is too large; -ENOSPC: less would be left
+ * than the door's floors, which are looked at from the beginning (drop.h); -EDQUOT. */
 int submit_begin(struct submit *s, struct str client, struct buf *ret_why);
 int submit_write(struct submit *s, struct str bytes, struct buf *ret_why);
 /* On 0 the message survives a power cut; ret_id: its drop's, empty: it went by the socket. Blocks

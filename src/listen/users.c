@@ -13,6 +13,7 @@
 #define YES '0'
 #define NO '1'
 #define UNKNOWN '2'
+#define ENOUGH '3'
 
 /* The hash of user, or else any hash of the file (*ret_found false). */
 static struct str find_hash(struct str text, struct str user, bool *ret_found)
@@ -142,17 +143,33 @@ static void pause_until_even(int64_t begun, int delay_ms)
 		(void)poll(NULL, 0, delay_ms - (int)((clock_ms() - begun) % delay_ms));
 }
 
-void users_serve(int fd, int file, unsigned attempts, int delay_ms)
+/* The same for a client that may not have guessed enough. */
+static char answer_client(int file, struct str question,
+                          const struct users_client *client)
+{
+	char answer;
+
+	if (guesses_enough(client->guesses, &client->who, clock_ms() / 1000))
+		return ENOUGH;
+	answer = answer_to(file, question);
+	if (answer == NO)
+		(void)guesses_wrong(client->guesses, &client->who, clock_ms() / 1000);
+	return answer;
+}
+
+void users_serve(int fd, int file, unsigned attempts, int delay_ms,
+                 const struct users_client *client)
 {
 	char question[USERS_PAIR_MAX];
 	ssize_t n;
 
 	while (attempts && (n = next_question(fd, question, sizeof(question))) > 0) {
 		int64_t begun = clock_ms();
-		char answer = answer_to(file, (struct str){ question, (size_t)n });
+		char answer =
+		    answer_client(file, (struct str){ question, (size_t)n }, client);
 
 		explicit_bzero(question, (size_t)n);
-		if (answer == NO) {
+		if (answer == NO || answer == ENOUGH) {
 			attempts--;
 			pause_until_even(begun, delay_ms);
 		}
@@ -191,5 +208,14 @@ int users_ask(int fd, struct str user, struct str password)
 		(void)shutdown(fd, SHUT_RDWR);
 		return 454;
 	}
-	return answer == YES ? 0 : answer == NO ? 535 : 454;
+	switch (answer) {
+	case YES:
+		return 0;
+	case NO:
+		return 535;
+	case ENOUGH:
+		return 450;
+	default:
+		return 454;
+	}
 }

@@ -10,6 +10,7 @@
 #define LISTEN_USERS_H
 
 #include "base/str.h"
+#include "listen/guess.h"
 
 enum {
 	USERS_MAX = 1 << 20,   /* octets of the file */
@@ -26,13 +27,21 @@ bool users_match(struct str text, struct str user, struct str password);
 /* Opens the file: regular, closed to others. Descriptor, or -errno with words in ret_why. */
 int users_open(const char *path, struct buf *ret_why);
 
+/* Whose guesses are counted where; guesses NULL: nobody's. */
+struct users_client {
+	struct guesses *guesses;
+	struct slots_client who;
+};
+
 /* The helper: answers on fd (SOCK_SEQPACKET) until the other end is closed, or attempts were
  * wrong. file: as users_open() gave it, read anew each time; < 0: no question can be
- * answered. Blocks. */
-void users_serve(int fd, int file, unsigned attempts, int delay_ms);
+ * answered. A client that has guessed enough (guess.h) gets no answer but that, as slowly.
+ * Blocks. */
+void users_serve(int fd, int file, unsigned attempts, int delay_ms,
+                 const struct users_client *client);
 
-/* Asks the helper. 0: it is the password; 535: it is not; 454: no answer in USERS_ASK_MS, or
- * it cannot tell. */
+/* Asks the helper. 0: it is the password; 535: it is not; 450: this client has guessed enough
+ * for now; 454: no answer in USERS_ASK_MS, or it cannot tell. */
 int users_ask(int fd, struct str user, struct str password);
 
 #endif

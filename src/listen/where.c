@@ -63,6 +63,17 @@ bool session_peer(int fd, struct buf *ip, int *ret_port)
 	return true;
 }
 
+struct slots_client session_client(int fd)
+{
+	union address a = { .any.sa_family = AF_UNSPEC };
+	struct ucred who = { .uid = (uid_t)-1 };
+	socklen_t n = sizeof(a), len = sizeof(who);
+
+	if (getpeername(fd, &a.any, &n) == 0 && a.any.sa_family == AF_UNIX)
+		(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len);
+	return slots_client_of(&a.any, who.uid);
+}
+
 void session_literal(int fd, struct buf *ret)
 {
 	_cleanup_buf_ struct buf ip = BUF_INIT;
@@ -146,6 +157,7 @@ const struct listen *session_default(void)
 		.tls = LISTEN_TLS_NONE,
 		.tls_certificate = empty,
 		.tls_key = empty,
+		.tls_priority = empty,
 		.users_file = empty,
 		.sender = empty,
 		.max_connections = 100,

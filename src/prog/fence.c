@@ -47,12 +47,19 @@ static uint64_t all_rights(long abi)
 	return rights;
 }
 
+int fence_landlock(void)
+{
+	long abi =
+	    syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_VERSION);
+
+	return abi > 0 ? (int)abi : 0;
+}
+
 /* Closes all files but what the rules allow. A rule whose folder is not there (< 0) opens
  * nothing. When one is refused, rather no fence of this kind than one that stops the work. */
 static int close_files(const struct path_beneath *rule, size_t rules)
 {
-	long abi =
-	    syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_VERSION);
+	int abi = fence_landlock();
 	struct ruleset all;
 	int fd;
 
@@ -70,7 +77,7 @@ static int close_files(const struct path_beneath *rule, size_t rules)
 	if (abi && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		abi = 0;
 	close(fd);
-	return (int)abi;
+	return abi;
 }
 
 /* ---- seccomp: system calls ---- */

@@ -13,6 +13,9 @@
 
 #include "base/base.h"
 
+/* The Landlock ABI that this kernel has, without giving up anything; 0: none. */
+int fence_landlock(void);
+
 /* No file can be opened by its path any more. The network stays. */
 int fence_push(void);
 

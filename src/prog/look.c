@@ -1,10 +1,11 @@
 /*
- * mailchute-look conf FILE | conf-no-secrets FILE | uid N [GROUP...] | login NAME
+ * mailchute-look conf FILE | conf-no-files FILE | uid N [GROUP...] | login NAME
  *
  * Looks things up for mailchuted and ends: libconfuse and NSS stay out of the process that
  * sleeps for months, and one that hangs is killed without harm. Writes the packed
- * configuration (without a look at password files, for who may not read them), or "uid gid login", the gecos field, and those of the groups that the user
- * is in, parted by commas, on a line each. Its exit status is an errno; then standard output
+ * configuration (without a look at files that it names, for who may not read them), or
+ * "uid gid login", the gecos field, and those of the groups that the user is in, parted by
+ * commas, on a line each. Its exit status is an errno; then standard output
  * says why.
  */
 #include "base/io.h"
@@ -33,12 +34,11 @@ static int64_t listener_uid(const struct conf *c)
 	return uid;
 }
 
-static int look_conf(const char *path, bool secrets, struct buf *out)
+static int look_conf(const char *path, bool files, struct buf *out)
 {
 	_cleanup_buf_ struct buf err = BUF_INIT;
 	struct conf c;
-	int e =
-	    secrets ? conf_load(path, &c, &err) : conf_load_no_secrets(path, &c, &err);
+	int e = files ? conf_load(path, &c, &err) : conf_load_no_files(path, &c, &err);
 
 	if (e < 0) {
 		buf_str(out, buf_view(&err));
@@ -133,7 +133,7 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[1], "conf") == 0)
 		e = look_conf(argv[2], true, &out);
-	else if (argc == 3 && strcmp(argv[1], "conf-no-secrets") == 0)
+	else if (argc == 3 && strcmp(argv[1], "conf-no-files") == 0)
 		e = look_conf(argv[2], false, &out);
 	else if (argc >= 3 && strcmp(argv[1], "uid") == 0 &&
 	         str_u64(str_z(argv[2]), &uid))

@@ -189,6 +189,8 @@ enum { UIDS = 64 /* told apart in one call; the rest counts as one */ };
 struct look {
 	struct spool *s;
 	const struct adopt_ops *ops;
+	uid_t uid; /* ours */
+	gid_t gid;
 	struct room *room;
 	struct id *ids; /* ADOPT_BATCH: what is taken */
 	size_t n;
@@ -221,9 +223,9 @@ static const char *drop_bad(const struct look *l, const struct stat *st)
 {
 	if (!S_ISREG(st->st_mode))
 		return "not a regular file";
-	if (st->st_uid != geteuid() && !(st->st_mode & S_IRGRP))
+	if (st->st_uid != l->uid && !(st->st_mode & S_IRGRP))
 		return "not readable by the group";
-	if (st->st_uid != geteuid() && st->st_gid != getegid())
+	if (st->st_uid != l->uid && st->st_gid != l->gid)
 		return "not of the spool's group";
 	if (st->st_size > l->room->disk)
 		return "larger than the disk";
@@ -354,7 +356,12 @@ static int name_cmp(const void *a, const void *b)
 static size_t names_dropped(struct spool *s, const struct adopt_ops *ops, struct id *ids,
                             struct room *room, bool *ret_more)
 {
-	struct look l = { .s = s, .ops = ops, .room = room, .ids = ids };
+	struct look l = { .s = s,
+		          .ops = ops,
+		          .uid = geteuid(),
+		          .gid = getegid(),
+		          .room = room,
+		          .ids = ids };
 	bool middle = s->drop_at != 0, more;
 
 	if (!middle) {

@@ -18,12 +18,16 @@ enum {
 	TRIES = 16, /* names tried when one is taken */
 	PATH_LENGTH_MAX = 4000,
 	TEMP_LEN = 2 + ID_LEN,
+	DROP_MODE = 0640,
 	SLACK_OCTETS = 128 * 1024, /* free beside a copy: notes, journals, folders */
 	SLACK_PART = 64,           /* of the disk, when that is less */
 	SLACK_INODES = 16,
 	FLOOR_PART = 16, /* the door's floors are at most this part of a small disk */
 	FLOOR_INODES_PART = 64,
 };
+
+/* Below in/drop. */
+static const char *const DOOR = "../door", *const WAKE = "../wake";
 
 struct temp_name {
 	char c[TEMP_LEN + 1];
@@ -86,6 +90,13 @@ static int open_dir(const char *spool, struct str below, int flags)
 	return above_stdio(openat(AT_FDCWD, path, flags | O_DIRECTORY | O_CLOEXEC));
 }
 
+/* O_NONBLOCK: whatever is there, a device or a FIFO, holds up nobody. */
+static int door_open(int dir)
+{
+	return above_stdio(
+	    openat(dir, DOOR, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+}
+
 int drop_open_in(const char *spool)
 {
 	return open_dir(spool, STR("/in"), O_PATH);
@@ -96,8 +107,8 @@ static int create(struct drop *d)
 	for (int i = 0; i < TRIES; i++) {
 		struct id id = id_make(clock_real_ms(), random16());
 		struct temp_name t = temp_name(&id);
-		int fd = above_stdio(
-		    openat(d->dir, t.c, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
+		int fd = above_stdio(openat(
+		    d->dir, t.c, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, DROP_MODE));
 
 		if (fd == -EEXIST)
 			continue;
@@ -114,30 +125,78 @@ static int create(struct drop *d)
 	return -EEXIST;
 }
 
-/* Does mailchuted take anything of us? One open and one read; and who we are, only when
- * somebody is refused. What cannot be read is open: mailchuted keeps its limits at adoption
- * too. */
-static int door_ask(struct drop *d)
+/* ---- What is kept ---- */
+
+void drop_keep_close(struct drop_keep *k)
 {
-	char text[DOOR_MAX + 1];
+	cleanup_fd(&k->dir);
+	cleanup_fd(&k->woken);
+	buf_free(&k->door);
+	*k = (struct drop_keep)DROP_KEEP_INIT;
+}
+
+int drop_keep_open(struct drop_keep *k, const char *spool)
+{
+	int64_t now = clock_ms();
+	int fd;
+
+	if (k->dir >= 0 && now - k->from < DROP_KEEP_MS)
+		return 0;
+	drop_keep_close(k);
+	fd = open_dir(spool, STR("/in/drop"), O_RDONLY);
+	if (fd < 0)
+		return fd;
+	k->dir = fd;
+	k->from = now;
+	return 0;
+}
+
+struct str drop_keep_door(struct drop_keep *k)
+{
+	_cleanup_fd_ int fd = -1;
+	struct stat st;
+	ssize_t n;
+
+	if (fstatat(k->dir, DOOR, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		k->read = false;
+		return STR_NONE;
+	}
+	/* It is written anew under another name, never in place. */
+	if (k->read && st.st_dev == k->device && st.st_ino == k->inode &&
+	    st.st_ctim.tv_sec == k->changed.tv_sec &&
+	    st.st_ctim.tv_nsec == k->changed.tv_nsec)
+		return buf_view(&k->door);
+	buf_reset(&k->door);
+	k->read = false;
+	fd = door_open(k->dir);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return STR_NONE;
+	n = io_read(fd, buf_room(&k->door, DOOR_MAX + 1), DOOR_MAX + 1);
+	if (n < 0)
+		return STR_NONE;
+	k->door.n = (size_t)n;
+	k->device = st.st_dev;
+	k->inode = st.st_ino;
+	k->changed = st.st_ctim;
+	k->read = true;
+	return buf_view(&k->door);
+}
+
+/* ---- The beginning ---- */
+
+/* Does mailchuted take anything of us? Who we are is asked only when somebody is refused.
+ * What cannot be read is open: mailchuted keeps its limits at adoption too. */
+static int door_judge(struct drop *d, struct str text)
+{
 	uid_t uid = (uid_t)-1;
 	struct door door;
 	struct str words;
-	ssize_t n;
 
-	/* O_NONBLOCK: whatever is there, a device or a FIFO, holds up nobody. */
-	d->door = above_stdio(
-	    openat(d->dir, "../door", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-	if (d->door < 0)
+	if (!text.n)
 		return 0;
-	n = read(d->door, text, sizeof(text));
-	if (n <= 0)
-		return 0;
-	if (memmem(text, (size_t)n, "\nshut ", 6) ||
-	    memmem(text, (size_t)n, "\nuser ", 6))
+	if (memmem(text.p, text.n, "\nshut ", 6) || memmem(text.p, text.n, "\nuser ", 6))
 		uid = geteuid();
-	if (!door_read((struct str){ text, (size_t)n }, uid, clock_real_ms() / 1000,
-	               &door))
+	if (!door_read(text, uid, clock_real_ms() / 1000, &door))
 		return 0;
 	d->limit = (uint64_t)door.size;
 	d->free_floor = (uint64_t)door.free;
@@ -150,36 +209,59 @@ static int door_ask(struct drop *d)
 	return -EBUSY;
 }
 
-int drop_begin(struct drop *d, const char *spool)
+/* One open and one read. */
+static int door_ask(struct drop *d)
 {
-	struct drop n = DROP_INIT;
-	int e;
+	char text[DOOR_MAX + 1];
+	ssize_t n;
 
-	n.dir = open_dir(spool, STR("/in/drop"), O_RDONLY);
-	e = n.dir < 0 ? n.dir : door_ask(&n);
+	d->door = door_open(d->dir);
+	n = d->door < 0 ? -1 : read(d->door, text, sizeof(text));
+	return n <= 0 ? 0 : door_judge(d, (struct str){ text, (size_t)n });
+}
+
+/* An ACL or the caller's umask may have taken a bit. Looking is cheaper than setting it, which is
+ * a change that the file system has to write down. */
+static int mode_right(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && (st.st_mode & 07777) == DROP_MODE)
+		return 0;
+	return fchmod(fd, DROP_MODE) < 0 ? -errno : 0;
+}
+
+static int begin(struct drop *d, struct drop *n, int e)
+{
 	if (e == 0)
-		e = create(&n);
-	if (e == 0 && fchmod(n.fd, 0640) < 0)
-		e = -errno;
+		e = create(n);
+	if (e == 0)
+		e = mode_right(n->fd);
 	if (e < 0)
-		drop_abort(&n);
+		drop_abort(n);
 	if (e == 0 || e == -EBUSY) {
-		*d = n;
+		*d = *n;
 		d->refusal.p = d->words;
 	}
 	return e;
 }
 
-int drop_write(struct drop *d, const void *p, size_t n)
+int drop_begin(struct drop *d, const char *spool)
 {
-	/* What is too large anyway needs no disk. */
-	int e = d->limit && d->size + n > d->limit ? 0 : io_write(d->fd, p, n);
+	struct drop n = DROP_INIT;
 
-	if (e < 0)
-		d->failed = true;
-	else
-		d->size += n;
-	return e;
+	n.dir = open_dir(spool, STR("/in/drop"), O_RDONLY);
+	return begin(d, &n, n.dir < 0 ? n.dir : door_ask(&n));
+}
+
+int drop_begin_kept(struct drop *d, const char *spool, struct drop_keep *k)
+{
+	struct drop n = DROP_INIT;
+	int e = drop_keep_open(k, spool);
+
+	n.keep = k;
+	n.dir = k->dir;
+	return begin(d, &n, e < 0 ? e : door_judge(&n, drop_keep_door(k)));
 }
 
 void drop_abort(struct drop *d)
@@ -194,8 +276,10 @@ void drop_abort(struct drop *d)
 	}
 	cleanup_fd(&d->fd);
 	cleanup_fd(&d->door);
-	cleanup_fd(&d->dir);
-	cleanup_fd(&d->woken);
+	if (!d->keep) {
+		cleanup_fd(&d->dir);
+		cleanup_fd(&d->woken);
+	}
 	d->fd = d->door = d->dir = d->woken = -1;
 	errno = e;
 }
@@ -243,6 +327,15 @@ static int wake(int dir, const char *path, char what)
 	return fd;
 }
 
+/* A pipe that nobody reads any more is another one's: mailchuted has begun anew. */
+static void wake_kept(struct drop_keep *k)
+{
+	if (k->woken >= 0 && (write(k->woken, "w", 1) == 1 || errno == EAGAIN))
+		return;
+	cleanup_fd(&k->woken);
+	k->woken = wake(k->dir, WAKE, 'w');
+}
+
 static uint64_t least(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -274,6 +367,30 @@ static int room_for_copy(const struct drop *d)
 	if (room_above(d, &v, 1) || (geteuid() == 0 && room_above(d, &v, 2)))
 		return 0;
 	return -ENOSPC;
+}
+
+int drop_room(struct drop *d)
+{
+	d->looked = d->size;
+	return room_for_copy(d);
+}
+
+int drop_write(struct drop *d, const void *p, size_t n)
+{
+	int e = 0;
+
+	/* What is too large anyway needs no disk. */
+	if (!d->limit || d->size + n <= d->limit) {
+		if (d->size + n - d->looked >= DROP_LOOK)
+			e = drop_room(d);
+		if (e == 0)
+			e = io_write(d->fd, p, n);
+	}
+	if (e < 0)
+		d->failed = true;
+	else
+		d->size += n;
+	return e;
 }
 
 int drop_commit(struct drop *d)
@@ -309,7 +426,10 @@ int drop_commit(struct drop *d)
 			return e;
 		}
 	}
-	d->woken = wake(d->dir, "../wake", 'w');
+	if (d->keep)
+		wake_kept(d->keep);
+	else
+		d->woken = wake(d->dir, WAKE, 'w');
 	return 0;
 }
 

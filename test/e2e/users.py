@@ -39,9 +39,8 @@ def shared(bed):
     bed.ends.insert(0, lambda: subprocess.run(["umount", "-l", SPOOL], check=False))
 
 
-def mailchute_in(bed):
+def mailchute_in(bed, uid=61010):
     """The uid of the listener's user, whom this machine need not have: while the bed lives it does."""
-    uid = 61010
     with open("/etc/passwd", encoding="utf-8") as f:
         passwd = bed.file("passwd", f.read() + f"mailchute-in:x:{uid}:{uid}::/:/bin/false\n", 0o644)
     subprocess.run(["mount", "--bind", passwd, "/etc/passwd"], check=True)

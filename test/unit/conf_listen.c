@@ -11,6 +11,7 @@
 static const struct {
 	const char *name, *in, *want;
 } bad[] = {
+	{ "no place", L("x", ""), "or unix:/run/mailchute-smtpd/smtp\n" },
 	{ "no port", L("127.0.0.1", ""),
 	  ":2: listen \"127.0.0.1\" is no place to listen; it would look like 127" },
 	{ "port 0", L("127.0.0.1:0", ""), "is no place to listen" },
@@ -23,17 +24,34 @@ static const struct {
 	{ "IPv4 in brackets", L("[127.0.0.1]:25", ""), "has no IPv6 address in its" },
 	{ "IPv6 damaged", L("[::x]:25", ""), "has no IPv6 address in its" },
 	{ "empty brackets", L("[]:25", ""), "has no IPv6 address" },
-	{ "unix relative", L("unix:smtp", ""), "names no whole path" },
+	{ "unix relative", L("unix:smtp", ""),
+	  "names no whole path; it would look like unix:/run/mailchute-smtpd/smtp\n" },
 	{ "unix empty", L("unix:", ""), "names no whole path" },
 	{ "unix long",
 	  L("unix:/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 	    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 	    ""),
 	  "too long for a socket; at most 107" },
-	{ "control", L("unix:/x\\ty", ""), "has a control character" },
+	{ "control", L("unix:/x\\ty", ""), ":2: a backslash in double quotes stands" },
+	{ "tab", L("unix:/x\ty", ""), "has a control character" },
 	{ "twice", TCP("") "listen \"127.0.0.1:25\" { }\n",
 	  ":4: found duplicate title '127.0.0.1:25'; each section" },
-	{ "no title", H "listen { }\n", "missing title" },
+	{ "all and one", TCP("") "listen \":25\" { }\n",
+	  ":4: listen \":25\" has connections in common with listen \"127.0.0.1:25\" of "
+	  "line 2; remove one, or name each address of its own\n" },
+	{ "one and all", L(":25", "") "listen \"127.0.0.1:25\" { }\n",
+	  ":4: listen \"127.0.0.1:25\" has connections in common with listen \":25\" "
+	  "of" },
+	{ "one and all of IPv4", TCP("") "listen \"0.0.0.0:25\" { }\n",
+	  ":4: listen \"0.0.0.0:25\" has" },
+	{ "one and all of IPv6", L("[::]:25", "") "listen \"[::1]:25\" { }\n",
+	  ":4: listen \"[::1]:25\" has" },
+	{ "all, and all of IPv6", L("[::]:25", "") "listen \":25\" { }\n",
+	  ":4: listen \":25\" has" },
+	{ "one in two ways", L("[::1]:25", "") "listen \"[0:0::1]:025\" { }\n",
+	  ":4: listen \"[0:0::1]:025\" has" },
+	{ "no title", H "listen { }\n",
+	  ":2: missing title for section 'listen'; write it as: listen \"127.0" },
 	{ "unknown key", TCP("alow = \"::1\""),
 	  ":3: unknown key \"alow\" in listen; did you mean \"allow\"?" },
 
@@ -51,6 +69,14 @@ static const struct {
 	{ "host bits, odd", TCP("allow = \"192.0.2.255/27\""), "write 192.0.2.224/27" },
 	{ "host bits, 0", TCP("allow = \"192.0.2.0/0\""), "write 0.0.0.0/0" },
 	{ "host bits, IPv6", TCP("allow = \"2001:db8::1/33\""), "write 2001:db8::/33" },
+	{ "mapped", TCP("allow = \"::ffff:127.0.0.1\""),
+	  ":3: allow \"::ffff:127.0.0.1\" is IPv4 in IPv6's form, which no client has "
+	  "here; write 127.0.0.1, or" },
+	{ "mapped network", TCP("allow = \"::ffff:192.0.2.0/120\""),
+	  "write 192.0.2.0/24, or" },
+	{ "mapped, host bits", TCP("allow = \"::ffff:192.0.2.7/120\""),
+	  "write 192.0.2.0/24, or" },
+	{ "mapped, all", TCP("allow = \"::ffff:0:0/96\""), "write 0.0.0.0/0, or" },
 	{ "none among", TCP("allow = { \"none\", \"::1\" }"),
 	  "allow has \"none\" among other values" },
 	{ "nobody", TCP("allow = { }"), ":3: allow names nobody, and there is no users" },
@@ -185,12 +211,16 @@ static const struct {
 	{ "all addresses", L(":25", "") },
 	{ "IPv6", L("[::1]:587", "") },
 	{ "IPv6, all", L("[::]:25", "") },
-	{ "unix", L("unix:/run/mailchute/smtp", "") },
+	{ "unix", L("unix:/run/mailchute-smtpd/smtp", "") },
 	{ "unix with TLS and users", L("unix:/x", CERT "users-file = \"@/pw\"") },
 	{ "two", TCP("") "listen \"[::1]:25\" { }\n" },
+	{ "all of IPv4 and of IPv6", L("0.0.0.0:25", "") "listen \"[::]:25\" { }\n" },
+	{ "all of two ports", L(":25", "") "listen \":587\" { }\n" },
+	{ "unix and all", L("unix:/x:25", "") "listen \":25\" { }\n" },
+	{ "TLS of old", TCP(CERT "tls-priority = \"NORMAL\"") },
 	{ "networks", TCP("allow = { \"0.0.0.0/0\", \"::/0\", \"192.0.2.7/32\", "
 	                  "\"10.0.0.0/8\", \"192.0.2.224/27\", \"2001:db8::/33\", "
-	                  "\"::ffff:192.0.2.0/120\", \"192.0.2.9\" }") },
+	                  "\"::fffe:0:0/96\", \"::/80\", \"192.0.2.9\" }") },
 	{ "all must log in", TCP("allow = none " CERT "users-file = \"@/pw\"") },
 	{ "insecure", TCP("users-file = \"@/pw\" auth-insecure = yes") },
 	{ "one file for both", TCP("tls-certificate = \"@/pem\" tls-key = \"@/pem\"") },
@@ -307,14 +337,18 @@ static void mx_port(void **state)
 }
 
 /* Who sends nothing may not be able to read any of it. */
-static void no_secrets(void **state)
+static void no_files(void **state)
 {
 	_cleanup_buf_ struct buf err = BUF_INIT, path = BUF_INIT;
 	struct conf c;
 
 	(void)state;
 	assert_int_equal(load("smarthost isp { user = x password-file = \"@/open\" "
-	                      "tls-certificate = \"@/ca\" tls-key = \"@/open\" }\n"
+	                      "tls-certificate = \"@/ca\" tls-key = \"@/open\" "
+	                      "tls-ca-file = \"@/none\" }\n"
+	                      "masquerade { map = \"@/none\" }\n"
+	                      "aliases = \"@/none\"\n"
+	                      "bounce { template = \"@/none\" }\n"
 	                      "listen \":25\" { tls-certificate = \"@/ca\" tls-key = "
 	                      "\"@/open\" users-file = \"@/none\" }\n",
 	                      &c, &err),
@@ -322,9 +356,13 @@ static void no_secrets(void **state)
 	assert_non_null(strstr(err.p, "password-file: "));
 	assert_non_null(strstr(err.p, "tls-key: "));
 	assert_non_null(strstr(err.p, "users-file: "));
+	assert_non_null(strstr(err.p, "tls-ca-file: "));
+	assert_non_null(strstr(err.p, "map: "));
+	assert_non_null(strstr(err.p, "aliases: "));
+	assert_non_null(strstr(err.p, "template: "));
 	buf_fmt(&path, "%s/conf", dir);
 	buf_reset(&err);
-	if (conf_load_no_secrets(path.p, &c, &err) < 0)
+	if (conf_load_no_files(path.p, &c, &err) < 0)
 		fail_msg("%s", err.p);
 	conf_free(&c);
 }
@@ -334,7 +372,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refused),         cmocka_unit_test(taken),
 		cmocka_unit_test(listen_defaults), cmocka_unit_test(mx_port),
-		cmocka_unit_test(no_secrets),
+		cmocka_unit_test(no_files),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -410,6 +411,69 @@ static void test_door(void **state)
 	}
 }
 
+static int drop_one(const struct spool *s, struct drop_keep *k)
+{
+	struct drop d = DROP_INIT;
+	int e = drop_begin_kept(&d, s->root, k);
+
+	if (e == 0)
+		e = drop_write(&d, "hello", 5);
+	if (e == 0)
+		e = drop_commit(&d);
+	drop_abort(&d);
+	return e;
+}
+
+/* One after the other, with what need not be opened anew: the door is another one at once, and so
+ * is the FIFO of another mailchuted; the folder after DROP_KEEP_MS. */
+static void test_kept(void **state)
+{
+	static const char small[] = HEAD "size 3\n", large[] = HEAD "size 9\n";
+	struct spool *s = *state;
+	struct drop_keep k = DROP_KEEP_INIT;
+	sigset_t was;
+	int dir;
+
+	sigprocmask(SIG_SETMASK, NULL, &was);
+	assert_int_equal(drop_one(s, &k), 0);
+	dir = k.dir;
+	assert_true(dir > 2);
+	door(small);
+	assert_int_equal(drop_one(s, &k), -EFBIG);
+	door(large);
+	assert_int_equal(drop_one(s, &k), 0);
+	door(small);
+	assert_int_equal(rename("in/door", "in/target"), 0);
+	door(large);
+	assert_int_equal(rename("in/target", "in/door"), 0);
+	assert_int_equal(drop_one(s, &k), -EFBIG);
+	assert_int_equal(unlink("in/door"), 0);
+	assert_int_equal(drop_one(s, &k), 0);
+	assert_int_equal(k.dir, dir);
+	assert_int_equal(wakes(s), 3);
+	assert_int_equal(count("in/drop"), 3);
+	/* mailchuted has gone, and comes back. */
+	close(s->wake);
+	assert_int_equal(drop_one(s, &k), 0);
+	unlink("in/wake");
+	assert_int_equal(mkfifo("in/wake", 0622), 0);
+	s->wake = open("in/wake", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	assert_int_equal(drop_one(s, &k), 0);
+	assert_int_equal(wakes(s), 1);
+	assert_int_equal(rename("in/drop", "in/target"), 0);
+	assert_int_equal(mkdir("in/drop", 0777), 0);
+	k.from -= DROP_KEEP_MS;
+	assert_int_equal(drop_one(s, &k), 0);
+	assert_int_equal(count("in/drop"), 1);
+	assert_int_equal(count("in/target"), 5);
+	drop_keep_close(&k);
+	sigprocmask(SIG_SETMASK, &was, NULL);
+	/* For the teardown. */
+	assert_int_equal(rename("in/drop", "in/target/drop"), 0);
+	assert_int_equal(rename("in/target", "in/drop"), 0);
+	assert_int_equal(system("rm -r in/drop/drop"), 0);
+}
+
 /* Whatever is in the door's place, it holds nobody up. */
 static void test_no_door(void **state)
 {
@@ -471,6 +535,39 @@ static void test_too_large(void **state)
 	}
 }
 
+/* Drops that are never finished leave the floor free, too; on the disk of test_floors(). */
+static void test_unfinished(const struct spool *s)
+{
+	enum { FLOOR = 900000, WRITERS = 3 };
+	static char block[100000];
+	struct drop d[WRITERS] = { DROP_INIT, DROP_INIT, DROP_INIT };
+	bool full[WRITERS] = { false };
+	struct statvfs v;
+
+	door(HEAD "free 900000 0\n");
+	assert_int_equal(unlink("in/fill"), 0);
+	assert_int_equal(seteuid(65534), 0);
+	for (size_t i = 0; i < WRITERS; i++)
+		assert_int_equal(drop_begin(&d[i], s->root), 0);
+	assert_int_equal(drop_room(&d[0]), 0);
+	for (int n = 0; n < 200; n++)
+		for (size_t i = 0; i < WRITERS; i++) {
+			int e = full[i] ? 0 : drop_write(&d[i], block, sizeof(block));
+
+			assert_true(e == 0 || e == -ENOSPC);
+			full[i] |= e < 0;
+		}
+	assert_true(full[0] && full[1] && full[2]);
+	assert_int_equal(statvfs("in", &v), 0);
+	if (v.f_bavail * v.f_frsize < FLOOR)
+		fail_msg("%llu octets left",
+		         (unsigned long long)(v.f_bavail * v.f_frsize));
+	for (size_t i = 0; i < WRITERS; i++)
+		drop_abort(&d[i]);
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(count("in/drop"), 0);
+}
+
 /* The floors of the door, on a small disk of its own: a sixteenth of it at most; root goes to
  * half of that. */
 static void test_floors(void **state)
@@ -523,6 +620,7 @@ static void test_floors(void **state)
 		if (e != rows[i].want || count("in/drop") != 0)
 			fail_msg("%s: %d", rows[i].name, e);
 	}
+	test_unfinished(s);
 	assert_int_equal(umount(path), 0);
 }
 
@@ -538,7 +636,7 @@ int main(void)
 		IN_SPOOL(test_wake),    IN_SPOOL(test_few_descriptors),
 		IN_SPOOL(test_ids),     IN_SPOOL(test_door),
 		IN_SPOOL(test_no_door), IN_SPOOL(test_too_large),
-		IN_SPOOL(test_floors),
+		IN_SPOOL(test_floors),  IN_SPOOL(test_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

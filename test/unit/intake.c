@@ -36,6 +36,13 @@ static void look(struct intake *in)
 	assert_false(in->scan);
 }
 
+static void look_again(struct intake *in)
+{
+	intake_rescan(in);
+	in->scan_after = 0;
+	look(in);
+}
+
 /* A look at many names takes several calls. What is dropped, with a poke, behind the place
  * where it is must not wait for the next poke. */
 static void poked_in_the_middle(void **state)
@@ -67,11 +74,63 @@ static void poked_in_the_middle(void **state)
 	intake_close(&in);
 }
 
+/* Behind a full batch adoption goes on at once, unless drops pour in: then it rests as long as
+ * the batch took, but not for ever. */
+static void rests(void **state)
+{
+	static const struct {
+		const char *name;
+		int pokes;      /* since the last batch */
+		int64_t poured; /* milliseconds ago that it began; < 0: it did not */
+		bool rests;
+	} rows[] = {
+		{ "nobody poked", 0, -1, false },
+		{ "somebody poked", 1, -1, true },
+		{ "still pouring", 2, 1000, true },
+		{ "pouring for long", 3, 60000, false },
+		{ "no more", 0, 60000, false },
+	};
+	struct bed *b = *state;
+	struct conf c = { .max_message_size = 1 << 20 };
+	unsigned dropped = 0;
+	struct intake in;
+
+	who_ask("/nowhere");
+	intake_open(&in, &b->s, &c);
+	look(&in);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int64_t begun = clock_ms(), took, pause;
+
+		for (unsigned n = 0; n < 2 * ADOPT_BATCH; n++)
+			drop(++dropped);
+		for (int n = 0; n < rows[i].pokes; n++)
+			assert_int_equal(write(b->s.wake, "w", 1), 1);
+		in.pours_since = rows[i].poured < 0 ? 0 : begun - rows[i].poured;
+		in.scan = true;
+		in.scan_after = 0;
+		begun = clock_ms();
+		assert_true(intake_adopt(&in));
+		assert_true(in.scan); /* there is more */
+		took = clock_ms() - begun;
+		pause = in.scan_after - clock_ms();
+		/* A batch of files takes milliseconds: else this tests nothing. */
+		if ((rows[i].rests && took > 2 && pause < took / 2 && pause < 90) ||
+		    (!rows[i].rests && pause > 1) || pause > 100)
+			fail_msg("%s: rests %d ms behind %d", rows[i].name, (int)pause,
+			         (int)took);
+		look(&in);
+		while (count("in/drop"))
+			look_again(&in);
+	}
+	intake_close(&in);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(poked_in_the_middle, bed_setup,
 		                                bed_teardown),
+		cmocka_unit_test_setup_teardown(rests, bed_setup, bed_teardown),
 	};
 
 	return cmocka_run_group_tests_name("intake", tests, NULL, NULL);

@@ -195,6 +195,51 @@ static void test_implicit(void **state)
 	assert_int_equal(count("in/drop"), 0);
 }
 
+/* Passwords come this way: nothing older than TLS 1.2, unless tls-priority says so. */
+static void test_versions(void **state)
+{
+	static char ours[] = "", old[] = "NORMAL", none[] = "NORMALISH";
+	static const struct {
+		const char *name;
+		char *priority;
+		const char *client;
+		bool offered, want;
+	} rows[] = {
+		{ "1.0", ours, "NORMAL:-VERS-ALL:+VERS-TLS1.0", true, false },
+		{ "1.1", ours, "NORMAL:-VERS-ALL:+VERS-TLS1.1", true, false },
+		{ "1.2", ours, "NORMAL:-VERS-ALL:+VERS-TLS1.2", true, true },
+		{ "1.3", ours, "NORMAL:-VERS-ALL:+VERS-TLS1.3", true, true },
+		{ "1.0 by tls-priority", old, "NORMAL:-VERS-ALL:+VERS-TLS1.0", true,
+		  true },
+		{ "not understood", none, "NORMAL", false, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct sessionbed b;
+		struct client c;
+		int e;
+
+		tls_init(&b, *state, LISTEN_TLS_STARTTLS);
+		b.listen.tls_priority = rows[i].priority;
+		sb_start(&b);
+		sb_hear(&b, "220 ");
+		sb_say(&b, "ehlo", "EHLO x\r\n", "250 SIZE ");
+		if (!strstr(b.out.p, "STARTTLS") == rows[i].offered)
+			fail_msg("%s: %s", rows[i].name, b.out.p);
+		if (rows[i].offered) {
+			sb_say(&b, "starttls", "STARTTLS\r\n", "220 ");
+			e = handshake_as(&b, &c, rows[i].client);
+			if ((e == 0) != rows[i].want)
+				fail_msg("%s: %s", rows[i].name, gnutls_strerror(e));
+			client_end(&c);
+		} else {
+			assert_non_null(strstr(sb_log(&b), "why=\"tls-priority: GnuTLS "
+			                                   "does not understand it"));
+		}
+		sb_end(&b);
+	}
+}
+
 /* Octets behind STARTTLS were not said under TLS: in one piece with it, or later. */
 static void test_injection(void **state)
 {
@@ -271,7 +316,8 @@ static void test_attempts(void **state)
 	helper = fork();
 	if (helper == 0) {
 		close(pair[0]);
-		users_serve(pair[1], file, USERS_ATTEMPTS, 0);
+		users_serve(pair[1], file, USERS_ATTEMPTS, 0,
+		            &(struct users_client){ .guesses = NULL });
 		_exit(0);
 	}
 	close(pair[1]);
@@ -293,7 +339,6 @@ static void test_attempts(void **state)
 static void test_no_files(void **state)
 {
 	struct sessionbed b;
-	int64_t begun;
 
 	tls_init(&b, *state, LISTEN_TLS_STARTTLS);
 	b.listen.auth_insecure = true;
@@ -317,26 +362,106 @@ static void test_no_files(void **state)
 	assert_non_null(
 	    strstr(sb_log(&b), "smtpd what=tls client=127.0.0.1 why=\"tls-key key"));
 	sb_end(&b);
-	/* A key that is none is found out when it is needed. */
-	tls_init(&b, *state, LISTEN_TLS_STARTTLS);
+}
+
+/* Writes "key" under a passphrase. */
+static void lock_key(void)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	gnutls_x509_privkey_t key;
+	gnutls_datum_t pem;
+
+	assert_int_equal(io_slurp_at(AT_FDCWD, "key", &text, 65536), 0);
+	pem = (gnutls_datum_t){ (unsigned char *)text.p, (unsigned)text.n };
+	assert_int_equal(gnutls_x509_privkey_init(&key), 0);
+	assert_int_equal(gnutls_x509_privkey_import(key, &pem, GNUTLS_X509_FMT_PEM), 0);
+	assert_int_equal(gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, "x",
+	                                                   GNUTLS_PKCS_PBES2_AES_256,
+	                                                   &pem),
+	                 0);
+	put_pem("key", &pem);
+	gnutls_free(pem.data);
+	gnutls_x509_privkey_deinit(key);
+}
+
+static void other_key(void)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+
+	assert_int_equal(io_slurp_at(AT_FDCWD, "certificate", &text, 65536), 0);
+	unlink("key");
+	make_certificate();
+	put("certificate", buf_view(&text), 0600);
+}
+
+static void bad_key(void)
+{
 	put("key", STR("rubbish\n"), 0600);
-	sb_start(&b);
-	sb_hear(&b, "220 ");
-	begun = clock_ms();
-	sb_say(&b, "starttls", "STARTTLS\r\n", "220 ");
-	assert_string_equal(sb_hear(&b, ""), "");
-	assert_true(clock_ms() - begun < 2000);
-	assert_int_equal(sb_wait(&b), 0);
-	assert_non_null(strstr(sb_log(&b), "smtpd what=tls "));
-	sb_end(&b);
+}
+
+static void bad_certificate(void)
+{
+	put("certificate",
+	    STR("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), 0600);
+}
+
+static void empty_key(void)
+{
+	put("key", STR_NONE, 0600);
+}
+
+/* What is there and of no use: STARTTLS is not offered, and mail goes on. */
+static void test_bad_files(void **state)
+{
+	static const struct {
+		const char *name;
+		void (*spoil)(void);
+		const char *why;
+	} rows[] = {
+		{ "rubbish", bad_key, "tls-key holds no key that can be used" },
+		{ "empty", empty_key, "tls-key key cannot be used: it is empty" },
+		{ "locked", lock_key, "tls-key has a passphrase" },
+		{ "other", other_key, "tls-key is not the key of tls-certificate" },
+		{ "certificate", bad_certificate,
+		  "tls-certificate holds no certificate" },
+	};
+	struct sessionbed b;
+	const char *log, *line;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		unlink("key");
+		tls_init(&b, *state, LISTEN_TLS_STARTTLS);
+		rows[i].spoil();
+		sb_start(&b);
+		sb_hear(&b, "220 ");
+		sb_say(&b, rows[i].name, "EHLO x\r\n", "250 SIZE ");
+		if (strstr(b.out.p, "STARTTLS"))
+			fail_msg("%s: STARTTLS is offered", rows[i].name);
+		sb_say(&b, rows[i].name, "STARTTLS\r\n", "502 ");
+		sb_say(&b, rows[i].name, "MAIL FROM:<a@b>\r\n", "250 ");
+		log = sb_log(&b);
+		line = strstr(log, "smtpd what=tls client=127.0.0.1 why=\"");
+		if (!line || !strstr(line, rows[i].why))
+			fail_msg("%s: the log has: %s", rows[i].name, log);
+		if (strstr(line + strlen(rows[i].why), "what=tls"))
+			fail_msg("%s: logged twice: %s", rows[i].name, log);
+		sb_end(&b);
+		tls_init(&b, *state, LISTEN_TLS_IMPLICIT);
+		sb_start(&b);
+		assert_string_equal(sb_hear(&b, ""), "");
+		assert_int_equal(sb_wait(&b), EX_CONFIG);
+		sb_end(&b);
+	}
+	unlink("key");
 }
 
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_starttls), T(test_implicit), T(test_injection),
-		T(test_attempts), T(test_no_files), T(test_renegotiation),
+		T(test_starttls),      T(test_implicit), T(test_injection),
+		T(test_attempts),      T(test_no_files), T(test_bad_files),
+		T(test_renegotiation), T(test_versions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

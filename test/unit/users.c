@@ -63,7 +63,8 @@ static void test_open(void **state)
 }
 
 /* A helper in a child. */
-static pid_t start_slow(int *ret_fd, int file, unsigned attempts, int delay_ms)
+static pid_t start_for(int *ret_fd, int file, unsigned attempts, int delay_ms,
+                       const struct users_client *client)
 {
 	int pair[2];
 	pid_t pid;
@@ -73,12 +74,19 @@ static pid_t start_slow(int *ret_fd, int file, unsigned attempts, int delay_ms)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		close(pair[0]);
-		users_serve(pair[1], file, attempts, delay_ms);
+		users_serve(pair[1], file, attempts, delay_ms, client);
 		_exit(0);
 	}
 	close(pair[1]);
 	*ret_fd = pair[0];
 	return pid;
+}
+
+static pid_t start_slow(int *ret_fd, int file, unsigned attempts, int delay_ms)
+{
+	const struct users_client nobody = { .guesses = NULL };
+
+	return start_for(ret_fd, file, attempts, delay_ms, &nobody);
 }
 
 static pid_t start(int *ret_fd, int file, unsigned attempts)
@@ -144,12 +152,48 @@ static void test_helper(void **state)
 	close(from);
 }
 
+/* Over all helpers of a client, not one more than GUESS_MAX is looked at; others are asked. */
+static void test_guesses(void **state)
+{
+	struct guesses *g = guesses_new(GUESS_MAX);
+	const struct users_client eve = { g, { AF_INET, 7 } },
+	                          ann = { g, { AF_INET, 8 } };
+	_cleanup_buf_ struct buf file = BUF_INIT, why = BUF_INIT;
+	int fd, from, wrong = 0, r;
+
+	(void)state;
+	buf_fmt(&file, "ann:%s\n", crypt("secret", SHA));
+	put("users", buf_view(&file), 0600);
+	from = users_open("users", &why);
+	for (int i = 0; i < GUESS_MAX; i++) {
+		start_for(&fd, from, 3, 0, &eve);
+		for (int k = 0; k < 3; k++) {
+			r = users_ask(fd, STR("ann"), STR("x"));
+			wrong += r == 535;
+			assert_true(r == 535 || r == 450);
+		}
+		close(fd);
+	}
+	assert_int_equal(wrong, GUESS_MAX);
+	start_for(&fd, from, 3, 0, &eve);
+	assert_int_equal(users_ask(fd, STR("ann"), STR("secret")), 450);
+	close(fd);
+	start_for(&fd, from, 3, 0, &ann);
+	assert_int_equal(users_ask(fd, STR("ann"), STR("secret")), 0);
+	close(fd);
+	while (wait(NULL) > 0)
+		;
+	close(from);
+	guesses_close(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_match),
 		cmocka_unit_test_setup_teardown(test_open, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(test_helper, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(test_guesses, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(test_time, bed_setup, bed_teardown),
 	};
 
