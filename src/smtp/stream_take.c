@@ -94,8 +94,9 @@ void stream_stop(struct stream *s, enum verdict_kind kind, enum smtp_stage stage
 	s->over = true;
 	s->why = (struct verdict){ .kind = kind, .stage = stage };
 	s->over_until = INT64_MAX;
+	/* But for a record of TLS that has begun: nothing could follow half of one. */
 	if (n->out.n)
-		buf_cut(&n->out, n->out_at);
+		buf_cut(&n->out, n->out_at + n->record);
 }
 
 /* The connection can carry no more. What was sent ahead may be accepted all the same (only
@@ -216,16 +217,16 @@ static void blame(const struct stream *s)
 	c->broken.kind = VERDICT_RECONNECT;
 }
 
-/* Everybody gets his verdict. in_doubt only where nothing the host said excludes it: when 421, or
- * no to RSET, was its last word before the end of the connection, it has taken nothing more. One
- * that went on behind it may have taken all of it: a kernel that resets a connection (which it
- * does when its program closes with input unread) drops the replies that it has not sent yet. */
+/* Everybody gets his verdict. in_doubt only where nothing the host said excludes it: when 421 was its
+ * last word before the end of the connection, it has taken nothing more. One that went on behind
+ * it may have taken all of it: a kernel that resets a connection (which it does when its program
+ * closes with input unread) drops the replies that it has not sent yet. */
 static void verdicts(const struct stream *s, struct flight *f, bool head)
 {
 	const struct client *c = s->c;
 	struct verdict v = s->over ? s->why : c->broken;
 	bool refuted =
-	    s->over && s->over_until < INT64_MAX && !s->went_on && c->lost == -ECONNRESET;
+	    s->over && s->why.code == 421 && !s->went_on && c->lost == -ECONNRESET;
 
 	if (!head)
 		v.kind = VERDICT_RECONNECT;

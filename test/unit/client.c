@@ -848,7 +848,7 @@ static const struct row {
 	  .fed = true, .learned = KNOWN, .learns = "1:stream:1:",
 	  .script = { FAR, FIRST, NEXT, NEXT, OK3, OK, "S452 4.5.3 many\r\n",
 	              "S503 no\r\n503 no\r\n", OK, OK3 } },
-	{ "stream: RSET refused, too many nonmail", "D|C|C", NULL, 1, 3, 3, false,
+	{ "stream: RSET refused, too many nonmail", "D|B|B", NULL, 1, 3, 3, false,
 	  .fed = true, .learned = KNOWN, .learns = "1:stream:1:",
 	  .script = { FAR, FIRST, NEXT, NEXT, OK3, "S554 Too many nonmail commands\r\n",
 	              "X" } },
