@@ -17,7 +17,8 @@ int64_t push_now(struct push *p)
 	int64_t now = clock_real_ms();
 
 	if (p->began_real)
-		p->report.jumped = (now - p->began_real - (clock_steady_ms() - p->began)) / 1000;
+		p->report.jumped =
+		    (now - p->began_real - (clock_steady_ms() - p->began)) / 1000;
 	return now / 1000;
 }
 
