@@ -69,6 +69,19 @@ static struct str less_blanks(struct str line)
 	return line;
 }
 
+/* A line that is made loses the CRs at its end, as one that was there did (fold_text()); but not
+ * when that would leave blanks alone. */
+static struct str without_crs(struct str line)
+{
+	size_t n = line.n, text;
+
+	while (n && line.p[n - 1] == '\r')
+		n--;
+	for (text = n; text && ascii_space(line.p[text - 1]);)
+		text--;
+	return text ? str_head(line, n) : line;
+}
+
 /* Adds a line of the header (without LF), in as many as it takes. */
 static void fold_line(struct buf *b, struct str line, size_t max)
 {
@@ -84,7 +97,7 @@ static void fold_line(struct buf *b, struct str line, size_t max)
 	while (line.n > max - used) {
 		size_t at = break_at(line, max - used);
 
-		buf_str(b, str_head(line, at));
+		buf_str(b, without_crs(str_head(line, at)));
 		line = less_blanks(str_from(line, at));
 		buf_c(b, '\n');
 		used = !is_blank(line.p[0]);

@@ -32,13 +32,25 @@ static void fold(const char *name, struct str field, struct buf *ret)
 	fold_long_lines(ret, 10, MAX);
 	rest = buf_view(ret);
 	while (rest.n && str_cut(&rest, '\n', &line))
-		if (line.n > MAX || str_trim(line).n == 0)
+		if (line.n > MAX || str_trim(line).n == 0 || line.p[line.n - 1] == '\r')
 			fail_msg("%s: a line of %zu", name, line.n);
 	if (!str_starts(buf_view(ret), STR("Before: 1\n")))
 		fail_msg("%s: what is before it changed", name);
 }
 
 /* What a reader is shown of an unstructured field. */
+/* A break behind a CR: with the LF it would be one line end. */
+static void test_cr(void **state)
+{
+	_cleanup_buf_ struct buf in = BUF_INIT, out = BUF_INIT, want = BUF_INIT;
+
+	(void)state;
+	expand(&in, "X-A: ^\r\r ^\n");
+	expand(&want, "Before: 1\nX-A: ^\n ^\n");
+	fold("CR", buf_view(&in), &out);
+	assert_string_equal(out.p, want.p);
+}
+
 static void test_text(void **state)
 {
 	static const struct {
@@ -197,9 +209,8 @@ static void test_linear(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_text),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_folded),
+		cmocka_unit_test(test_cr),     cmocka_unit_test(test_text),
+		cmocka_unit_test(test_names),  cmocka_unit_test(test_folded),
 		cmocka_unit_test(test_linear),
 	};
 
