@@ -350,6 +350,28 @@ static int replay_list(struct replay *r, struct spool *s, const struct id *run)
 	return e == -ENOENT ? 0 : e;
 }
 
+/* It cannot be read now: all that push was given may be in it. */
+static void all_stuck(struct replay *r)
+{
+	struct str list = buf_view(&r->list), line;
+	struct place p;
+
+	if (!r->in_hand && !r->has_list)
+		r->result = JOURNAL_UNREAD;
+	for (struct job *j = r->in_hand ? jobs_next(r->in_hand, NULL) : NULL; j;
+	     j = jobs_next(r->in_hand, j))
+		stuck(r, j);
+	while (!r->in_hand && list.n && str_cut(&list, '\n', &line)) {
+		const struct job *j;
+
+		if (!id_from(str_head(line, ID_LEN), &p.id))
+			continue;
+		p.due = 0;
+		j = &(struct job){ .place = p };
+		stuck(r, j);
+	}
+}
+
 enum journal_result journal_apply(struct spool *s, const struct id *run,
                                   const struct jobs *in_hand, struct jobs *stuck_ones,
                                   int64_t now)
@@ -364,16 +386,16 @@ enum journal_result journal_apply(struct spool *s, const struct id *run,
 		e = replay_open(&r, s, run);
 	if (e == 0)
 		e = journal_read(s, run, replay_line, &r);
-	buf_free(&r.list);
 	if (e == -ENODATA)
-		return JOURNAL_DONE; /* its first line was cut: push never had it */
+		e = 0; /* its first line was cut: push never had it */
 	if (e < 0) {
 		log_line(LOG_LEVEL_ALERT, "journal-error run=%s why=\"%s\"", run->c,
 		         strerror(-e));
 		/* What is no journal will never be one. */
 		if (e != -EBADMSG && e != -ENOENT && e != -ELOOP)
-			r.result = JOURNAL_UNREAD;
+			all_stuck(&r);
 	}
+	buf_free(&r.list);
 	if (!r.q.s)
 		return r.result;
 	replay_end(&r);
@@ -410,4 +432,10 @@ enum journal_result journals_replay(struct spool *s, int64_t now,
 			jobs_drop(stuck_ones, j);
 	}
 	return result;
+}
+
+enum journal_result journals_settle(const struct sched *s, int64_t now)
+{
+	*s->replayed = journals_replay(s->spool, now, s->at_work, s->routes, s->stuck);
+	return *s->replayed;
 }

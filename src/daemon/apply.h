@@ -21,14 +21,6 @@ bool job_apply(struct job *j, struct queue *q, struct spool *s,
                const struct job_record *rec, int64_t now);
 /* Do the new lines of its note say that this try ended in doubt? (note.h) */
 bool job_in_doubt(const struct job *j);
-/* What came of a journal. */
-enum journal_result {
-	JOURNAL_DONE,
-	/* For some messages the spool failed: the journal must be kept, and be applied before they
-	 * are sent again, or recipients get them twice. */
-	JOURNAL_STUCK,
-	JOURNAL_UNREAD, /* the same; which ones, nobody knows */
-};
 /* Applies what a journal holds that was not applied; logs possible duplicates. Messages
  * already settled are passed over. in_hand: what push had not settled by the end of its run,
  * and all others are passed over unseen; NULL: nobody knows. Adds the messages to *stuck that
@@ -42,5 +34,8 @@ enum journal_result journal_apply(struct spool *s, const struct id *run,
 enum journal_result journals_replay(struct spool *s, int64_t now,
                                     bool (*busy)(void *arg, const struct id *id),
                                     void *arg, struct jobs *stuck);
+
+/* The same for a mailchuted at work: what it led to is in s->stuck and *s->replayed. */
+enum journal_result journals_settle(const struct sched *s, int64_t now);
 
 #endif

@@ -28,13 +28,18 @@ static void chain_in(struct jobs *h, unsigned at)
 	*head = at + 1;
 }
 
+static unsigned most(const struct jobs *h)
+{
+	return h->max ? h->max : JOBS_MAX;
+}
+
 /* Twice the room. As many chains as places. */
 static void grow(struct jobs *h)
 {
 	unsigned was = h->room;
 
 	h->room = was ? was * 2 : JOBS_ROOM_FIRST;
-	h->room = h->room < JOBS_MAX ? h->room : JOBS_MAX;
+	h->room = h->room < most(h) ? h->room : most(h);
 	h->v = realloc(h->v, h->room * sizeof(*h->v));
 	free(h->head);
 	h->head = calloc(h->room, sizeof(*h->head));
@@ -54,7 +59,7 @@ struct job *jobs_add(struct jobs *h, const struct place *p)
 {
 	unsigned at;
 
-	if (h->n == JOBS_MAX || jobs_find(h, &p->id))
+	if (h->n == most(h) || jobs_find(h, &p->id))
 		return NULL;
 	if (h->n == h->room)
 		grow(h);
@@ -125,5 +130,5 @@ void jobs_free(struct jobs *h)
 		job_clear(&h->v[i]);
 	free(h->v);
 	free(h->head);
-	*h = (struct jobs){ .v = NULL };
+	*h = (struct jobs){ .max = h->max };
 }

@@ -46,7 +46,7 @@ void job_clear(struct job *j);
 struct jobs {
 	struct job *v; /* room of them */
 	unsigned *head;
-	unsigned n, room;
+	unsigned n, room, max; /* max 0: JOBS_MAX */
 	unsigned spare;
 	int64_t octets;  /* of those over JOBS_BIG */
 	size_t lines;    /* the sum of said */
@@ -54,7 +54,7 @@ struct jobs {
 };
 
 /* Takes one in. The caller fills it in; other pointers into the hand are void afterwards.
- * NULL: there are JOBS_MAX, or the id is there already. */
+ * NULL: there are max, or the id is there already. */
 struct job *jobs_add(struct jobs *h, const struct place *p);
 /* Its size is known now. */
 void jobs_size(struct jobs *h, struct job *j, int64_t size);

@@ -36,7 +36,8 @@ enum {
 	STATE_EVERY_MS = 1000,
 	SWEEP_NOTES_MS = 1000, /* between two pieces of the notes' sweep */
 	FIXED_POLLS = 4,
-	FILES_OURS = 128, /* descriptors that a process gets besides jobs' */
+	STUCK_MAX = 200000, /* two journals' messages */
+	FILES_OURS = 128,   /* descriptors that a process gets besides jobs' */
 };
 
 struct daemon {
@@ -48,7 +49,8 @@ struct daemon {
 	struct sched sched;
 	struct intake intake;
 	struct routes routes;
-	struct jobs stuck; /* sched.stuck */
+	struct jobs stuck; /* sched.stuck, .replayed */
+	enum journal_result replayed;
 	struct desk *desk; /* NULL: no socket */
 	int signals, timer;
 	int64_t sync_at; /* monotonic ms, -1: nothing to sync */
@@ -239,8 +241,7 @@ static bool desk_settle(void *arg)
 {
 	struct daemon *d = arg;
 
-	return journals_replay(&d->spool, clock_real(), routes_journal, &d->routes,
-	                       &d->stuck) == JOURNAL_DONE;
+	return journals_settle(&d->sched, clock_real()) == JOURNAL_DONE;
 }
 
 /* Those who flush wait until everything that could be tried was tried. */
@@ -581,7 +582,9 @@ static int begin(struct daemon *d)
 	d->sched.placed = routes_placed;
 	d->sched.at_work = routes_journal;
 	d->sched.routes = &d->routes;
+	d->stuck.max = STUCK_MAX;
 	d->sched.stuck = &d->stuck;
+	d->sched.replayed = &d->replayed;
 	d->sched.count = on_count;
 	d->sched.news = on_news;
 	d->sched.arg = d;
@@ -589,7 +592,7 @@ static int begin(struct daemon *d)
 	spool_recover(&d->spool);
 	derived_recover(&d->spool);
 	/* Before the routes: a journal speaks of the folders as they were. */
-	journals_replay(&d->spool, now, NULL, NULL, &d->stuck);
+	d->replayed = journals_replay(&d->spool, now, NULL, NULL, &d->stuck);
 	run = spool_new_id(&d->spool);
 	journal_spare(&d->spool, &run);
 	e = routes_open(&d->routes, &d->sched, &d->conf, &name);

@@ -1,9 +1,12 @@
 #include "daemon/routes.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/apply.h"
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { SETTLE_FIRST = 10, SETTLE_MAX = 600 /* seconds */ };
 
 static struct route *route_new(void)
 {
@@ -144,7 +147,8 @@ int routes_open(struct routes *rs, struct sched *s, const struct conf *c,
 	}
 	choose_reader(rs);
 	reader_begins(rs);
-	take_over(rs, s);
+	if (*s->replayed == JOURNAL_DONE)
+		take_over(rs, s);
 	return 0;
 }
 
@@ -301,12 +305,39 @@ int64_t routes_watch(struct routes *rs)
 	return watch(rs, now);
 }
 
+/* What could not be applied of journals is tried again, ever more seldom: going through a long
+ * one takes a while. What was passed over is looked at then. */
+static void settle(struct routes *rs, struct sched *s, int64_t now)
+{
+	struct route *r;
+
+	if (*s->replayed == JOURNAL_DONE) {
+		rs->settle_at = 0;
+		return;
+	}
+	if (rs->settle_at == 0)
+		rs->settle_wait = SETTLE_FIRST;
+	else if (now < rs->settle_at && rs->settle_at <= now + SETTLE_MAX)
+		return;
+	else if (journals_settle(s, now) == JOURNAL_DONE)
+		rs->settle_wait = 0;
+	else if (rs->settle_wait < SETTLE_MAX)
+		rs->settle_wait *= 2;
+	rs->settle_at = rs->settle_wait ? now + rs->settle_wait : 0;
+	EACH(rs, r)
+	{
+		r->more = true;
+		route_due(r);
+	}
+}
+
 void routes_work(struct routes *rs, struct sched *s, int64_t now)
 {
 	struct route *r;
 
 	drop_gone(rs);
-	if (rs->left_over && rs->n == rs->live)
+	settle(rs, s, now);
+	if (rs->left_over && rs->n == rs->live && *s->replayed == JOURNAL_DONE)
 		take_over(rs, s);
 	reader_begins(rs);
 	EACH(rs, r)
@@ -349,7 +380,7 @@ void routes_due(struct routes *rs)
 
 int64_t routes_next(struct routes *rs, int64_t now)
 {
-	int64_t next = -1;
+	int64_t next = rs->settle_at > now ? rs->settle_at : rs->settle_at ? now + 1 : -1;
 	struct route *r;
 
 	EACH(rs, r)

@@ -23,7 +23,9 @@ struct routes {
 	                            * nobody reads there. NULL: none */
 	unsigned long removed; /* messages that gone routes were done with */
 	struct links links;
-	bool left_over; /* folders of routes that are gone are to be taken over */
+	int64_t settle_at,
+	    settle_wait; /* real seconds: journals that are kept are tried again */
+	bool left_over;  /* folders of routes that are gone are to be taken over */
 };
 
 /* Opens a route for each smart host. 0 or -errno, *ret_name: of which. */

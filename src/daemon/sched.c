@@ -23,7 +23,6 @@ enum {
 	PACKETS_AT_ONCE =
 	    32,           /* then others have their turn: a push may talk without end */
 	CROWDED_WAIT = 1, /* seconds */
-	STUCK_AGAIN = 10, /* seconds until what is stuck is looked at once more */
 	CRASHES_MAX = 3,  /* of push with one and the same message: it goes to bad/ */
 };
 
@@ -106,7 +105,9 @@ static void jobs_given_up(struct route *r, const struct sched *s)
 
 		next = jobs_next(&r->jobs, j);
 		/* What a journal still has to say of it would not find it elsewhere. */
-		if (j->wish && !(j->again && j->wish == VERB_HOLD))
+		if (j->wish &&
+		    (j->wish != VERB_HOLD || (*s->replayed != JOURNAL_UNREAD &&
+		                              !jobs_find(s->stuck, &j->place.id))))
 			verb_do(s->spool, &ops, j->wish, j->wish_by, &j->place.id,
 			        &words);
 		if (j->wish == VERB_DELETE && s->count)
@@ -128,6 +129,7 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	int status;
 	unsigned left = r->jobs.n;
 	const struct job *only = left == 1 ? jobs_next(&r->jobs, NULL) : NULL;
+	enum journal_result journal;
 
 	close(r->sock);
 	r->sock = -1;
@@ -150,11 +152,12 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 		r->crashes = 0;
 	}
 	queue_changed(&r->queue); /* the journal may say more than we have heard */
+	journal = journal_apply(s->spool, &r->journal, &r->jobs, s->stuck, now);
 	/* What it says was done is done for good before it goes. */
-	if (journal_apply(s->spool, &r->journal, &r->jobs, s->stuck, now) ==
-	        JOURNAL_DONE &&
-	    queue_sync(&r->queue) == 0)
+	if (journal == JOURNAL_DONE && queue_sync(&r->queue) == 0)
 		journal_remove(s->spool, &r->journal);
+	if (journal > *s->replayed)
+		*s->replayed = journal;
 	jobs_given_up(r, s);
 	if (r->state == ROUTE_AT_WORK) {
 		r->state = ROUTE_READY;
@@ -206,24 +209,13 @@ static int64_t longest(const struct route *r)
 	return r->host ? r->host->retry_max : 0;
 }
 
-/* Must it not be sent now? Then it is asked for again. */
-static bool is_stuck(struct route *r, const struct sched *s, const struct id *id,
-                     int64_t now)
-{
-	if (!jobs_find(s->stuck, id))
-		return false;
-	if (r->stuck_next == 0)
-		r->stuck_next = now + STUCK_AGAIN;
-	return true;
-}
-
 static bool next_of_pass(struct route *r, const struct sched *s, int64_t now,
                          struct place *p)
 {
 	int64_t circle = deal_put_off_due(r->last_try) / QUEUE_BUCKET_SECONDS;
 
 	while (queue_next(&r->queue, now, longest(r), p)) {
-		if (is_stuck(r, s, &p->id, now))
+		if (jobs_find(s->stuck, &p->id))
 			continue;
 		if (!r->put_off || p->due < circle)
 			return true;
@@ -267,17 +259,6 @@ static bool run_begin(struct route *r, const struct sched *s, int64_t now)
 	return true;
 }
 
-/* What was passed over is asked for again, and what journals say of it. */
-static void look_at_stuck(struct route *r, const struct sched *s, int64_t now)
-{
-	if (r->stuck_next == 0 ||
-	    (now < r->stuck_next && r->stuck_next <= now + STUCK_AGAIN))
-		return;
-	r->stuck_next = 0;
-	journals_replay(s->spool, now, s->at_work, s->routes, s->stuck);
-	queue_rewind(&r->queue, false);
-}
-
 /* A full hand is filled up a batch at a time, not one by one. */
 static bool worth_it(const struct route *r)
 {
@@ -305,12 +286,9 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 	}
 	if (r->state == ROUTE_DOWN || !worth_it(r))
 		return;
-	look_at_stuck(r, s, now);
 	while (deal_may(r, s, now) && next_place(r, s, now, &p)) {
 		if (r->state == ROUTE_READY && !run_begin(r, s, now))
 			return;
-		if (is_stuck(r, s, &p.id, now)) /* as the start of push found out */
-			continue;
 		if (!deal_give(r, &p)) {
 			queue_rewind(&r->queue, r->queue.all);
 			break;
@@ -389,8 +367,6 @@ void route_reload(struct route *r, const struct smarthost *h, int64_t now)
 
 int64_t route_next(struct route *r, int64_t now)
 {
-	int64_t next;
-
 	if (r->pid && r->state != ROUTE_AT_WORK)
 		return -1;
 	if (r->state == ROUTE_DOWN)
@@ -404,8 +380,7 @@ int64_t route_next(struct route *r, int64_t now)
 		return r->wait == WAIT_HOLD ? -1 : r->wait_until;
 	if (r->state == ROUTE_AT_WORK && (r->full || !worth_it(r)))
 		return -1;
-	next = queue_next_due(&r->queue, now, longest(r));
-	return r->stuck_next && (next < 0 || r->stuck_next < next) ? r->stuck_next : next;
+	return queue_next_due(&r->queue, now, longest(r));
 }
 
 void route_due(struct route *r)

@@ -46,9 +46,7 @@ struct route {
 	bool reached;      /* a session with the host was ready in this run */
 	bool more;         /* the pass has passed what was put here meanwhile */
 	bool idle;         /* the pass found nothing more that is due */
-	int64_t
-	    stuck_next; /* messages were passed over (sched.stuck) until then; 0: none */
-	bool put_off;   /* the host was given up: messages went behind all others */
+	bool put_off;      /* the host was given up: messages went behind all others */
 	struct jobs jobs;
 	struct outbox *out; /* what the socket had no room for; NULL: no run */
 	const char *tell;   /* "stop\n", "halt\n": the same */
@@ -76,6 +74,15 @@ struct route {
 	struct conf_rate rate; /* WAIT_RATE: the one that is used up */
 };
 
+/* What came of a journal, or of several. */
+enum journal_result {
+	JOURNAL_DONE,
+	/* For some messages the spool failed: the journal must be kept, and be applied before they
+	 * are sent again, or recipients get them twice. */
+	JOURNAL_STUCK,
+	JOURNAL_UNREAD, /* the same; which ones, nobody knows */
+};
+
 /* What all routes share. */
 struct sched {
 	struct spool *spool;
@@ -85,6 +92,7 @@ struct sched {
 	bool leaving;        /* no new jobs: mailchuted is about to end */
 	/* Messages of which a journal has more to say than could be applied: not to be sent. */
 	struct jobs *stuck;
+	enum journal_result *replayed; /* what came of the journals that are kept */
 	/* The route of that name, or the default one. */
 	struct route *(*placed)(void *routes, struct str name);
 	/* Is this the journal of a push at work? */

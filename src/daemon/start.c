@@ -127,9 +127,7 @@ int push_start(struct route *r, const struct sched *s)
 	int e = 0;
 
 	/* What an earlier push said and a full disk did not let become true. */
-	if (journals_replay(s->spool, clock_real(), s->at_work, s->routes, s->stuck) ==
-	        JOURNAL_UNREAD ||
-	    !derived_again(s->spool))
+	if (*s->replayed == JOURNAL_UNREAD || !derived_again(s->spool))
 		return -ENOSPC;
 	if (late && s->news)
 		s->news(s->arg);

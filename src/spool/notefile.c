@@ -55,6 +55,16 @@ static int note_mend(int fd, off_t *ret_size)
 	return ftruncate(fd, end) < 0 ? -errno : 0;
 }
 
+static bool ends_with(int fd, off_t size, struct str text)
+{
+	_cleanup_buf_ struct buf tail = BUF_INIT;
+
+	return size >= (off_t)text.n &&
+	       pread(fd, buf_room(&tail, text.n), text.n, size - (off_t)text.n) ==
+	           (ssize_t)text.n &&
+	       memcmp(tail.p, text.p, text.n) == 0;
+}
+
 int note_append(struct spool *s, const struct id *id, struct str text)
 {
 	_cleanup_fd_ int fd =
@@ -67,7 +77,8 @@ int note_append(struct spool *s, const struct id *id, struct str text)
 	e = note_mend(fd, &size);
 	if (e < 0)
 		return e;
-	e = io_write(fd, text.p, text.n);
+	if (!ends_with(fd, size, text))
+		e = io_write(fd, text.p, text.n);
 	if (e == 0 && fsync(fd) < 0)
 		e = -errno;
 	if (e < 0 && ftruncate(fd, size) < 0)

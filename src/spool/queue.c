@@ -186,7 +186,9 @@ bool queue_next(struct queue *q, int64_t now, int64_t longest, struct place *ret
 
 static int64_t look_again(struct queue *q, int64_t now)
 {
-	if (q->again_at == 0 || q->again_at > now + QUEUE_LOOK_AGAIN)
+	/* Nobody looks while there is no room, or everything is being looked at. */
+	if (q->again_at == 0 || q->again_at + 1 < now ||
+	    q->again_at > now + QUEUE_LOOK_AGAIN)
 		q->again_at = now + QUEUE_LOOK_AGAIN;
 	return q->again_at;
 }

@@ -584,7 +584,7 @@ static void test_folded(void **state)
 		{ "tails for ever", "X: ", '\xbc', 1200, "", "\xbc\n" },
 		{ "blanks at the end", "X: a", ' ', 2000, "", "X: a" },
 		{ "blanks in front", "X:", ' ', 3000, "Evil: y", "\n Evil: y\n" },
-		{ "lone CR", "X: ", '\r', 995, "Evil: y", "\r\n Evil: y\n" },
+		{ "lone CR", "X: ", '\r', 995, "Evil: y", "X: \n Evil: y\n" },
 		{ "second line", "X: a\n ", 'a', 997, "Evil: y", "a\n Evil: y\n" },
 	};
 	struct compose_conf c = conf_plain();

@@ -29,7 +29,8 @@ static void state_line(void **state)
 	struct bed *b = *state;
 	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf out = BUF_INIT;
@@ -61,7 +62,8 @@ static void clock_back(void **state)
 	struct bed *b = *state;
 	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
 	struct route r;
 
 	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
@@ -80,7 +82,8 @@ static void golden(void **state)
 	struct bed *b = *state;
 	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
 	_cleanup_buf_ struct buf file = BUF_INIT, path = BUF_INIT, out = BUF_INIT;
 	struct str rest, line;
 	struct route r;
@@ -130,7 +133,8 @@ static void state_more(void **state)
 		               .rate = { { .n = 10, .seconds = 60 } },
 		               .rates = 1 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf out = BUF_INIT;
@@ -156,7 +160,8 @@ static void waits(void **state)
 		               .rate = { { .n = 3, .seconds = 60 } },
 		               .rates = 1 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
 	_cleanup_buf_ struct buf out = BUF_INIT;
 	struct route r;
 
@@ -209,7 +214,8 @@ static void reach(void **state)
 	struct bed *b = *state;
 	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct route r;
@@ -267,7 +273,10 @@ static void put_off_again(void **state)
 		               .password_file = str_dup(STR("")),
 		               .retry_max = 3600 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = {
+		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
+	};
 	struct route r;
 
 	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
@@ -304,7 +313,10 @@ static void put_off_and_new(void **state)
 		               .password_file = str_dup(STR("")),
 		               .retry_max = 3600 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = {
+		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
+	};
 
 	for (int turn = 0; turn < 2; turn++) {
 		struct id id;
@@ -345,7 +357,10 @@ static void clock_back_little(void **state)
 		               .password_file = str_dup(STR("")),
 		               .retry_max = 3600 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = {
+		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
+	};
 	struct route r;
 
 	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
@@ -375,7 +390,10 @@ static void watchdog(void **state)
 		               .retry_max = 3600,
 		               .session_max = 3600 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = {
+		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
+	};
 	static const struct {
 		const char *name, *says;
 		int64_t octets;
@@ -450,7 +468,10 @@ static void hangs_on_it(void **state)
 		               .password_file = str_dup(STR("")),
 		               .retry_max = 3600 };
 	struct jobs stuck = { .v = NULL };
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .libexec = "." };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = {
+		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
+	};
 	int64_t now = NOW;
 	struct route r;
 
