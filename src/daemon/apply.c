@@ -108,8 +108,9 @@ static int job_note(struct job *j, struct spool *s, int64_t now)
 		                    j->size + DSN_WORDS_MAX, now);
 	if (e < 0 || j->lines.n == 0)
 		return e;
-	e = j->plan ? note_write(s, &j->place.id, buf_view(&j->lines))
-	            : note_append(s, &j->place.id, buf_view(&j->lines));
+	e = j->plan   ? note_write(s, &j->place.id, buf_view(&j->lines))
+	    : j->told ? note_append_once(s, &j->place.id, buf_view(&j->lines))
+	              : note_append(s, &j->place.id, buf_view(&j->lines));
 	if (e < 0)
 		return e;
 	j->noted = true;

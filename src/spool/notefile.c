@@ -4,6 +4,7 @@
 #include "spool/queue.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { NOTE_MAX = 64 << 20, DERIVED_NAME = ID_LEN + 16 };
@@ -65,6 +66,16 @@ static bool ends_with(int fd, off_t size, struct str text)
 	       memcmp(tail.p, text.p, text.n) == 0;
 }
 
+int note_append_once(struct spool *s, const struct id *id, struct str text)
+{
+	_cleanup_fd_ int fd = openat(s->note, id->c, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && ends_with(fd, st.st_size, text))
+		return fsync(fd) < 0 ? -errno : 0;
+	return note_append(s, id, text);
+}
+
 int note_append(struct spool *s, const struct id *id, struct str text)
 {
 	_cleanup_fd_ int fd =
@@ -77,8 +88,7 @@ int note_append(struct spool *s, const struct id *id, struct str text)
 	e = note_mend(fd, &size);
 	if (e < 0)
 		return e;
-	if (!ends_with(fd, size, text))
-		e = io_write(fd, text.p, text.n);
+	e = io_write(fd, text.p, text.n);
 	if (e == 0 && fsync(fd) < 0)
 		e = -errno;
 	if (e < 0 && ftruncate(fd, size) < 0)

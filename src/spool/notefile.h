@@ -12,11 +12,13 @@
 #include "spool/spool.h"
 
 /* Notes. Durable on return: text is written and synced before a message is moved.
- * note_write makes it anew (the plan and what follows), note_append adds whole lines,
- * but those that it ends with already; a last line that a crash cut is removed first. On an error the note is as it was (after
+ * note_write makes it anew (the plan and what follows), note_append adds whole lines; a
+ * last line that a crash cut is removed first; note_append_once does not when the note ends with
+ * them already, for what is tried again and again. On an error the note is as it was (after
  * note_write: there is none); -EUCLEAN: it may have the text, not durably. */
 int note_write(struct spool *s, const struct id *id, struct str text);
 int note_append(struct spool *s, const struct id *id, struct str text);
+int note_append_once(struct spool *s, const struct id *id, struct str text);
 
 /* Removes the note of a message that is nowhere any more; best effort. */
 void note_remove_orphan(struct spool *s, const struct id *id);

@@ -398,7 +398,7 @@ static void replay(void **state)
 		{ "all failed, and noted already", 7,
 		  PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\n",
 		  "n @ 00000007 e 1\nend @ 00000007 later 64000\n", "000003e8",
-		  PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\n", "recovered" },
+		  PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\ne 1\n", "recovered" },
 		{ "all failed at the first try, and noted already", 0,
 		  PLAN "r 1 F 1 550 no\nr 2 F 1 550 no\ne 1\n",
 		  "p @ 00000000 mailchute-note 1\nn @ 00000000 e 1\nend @ 00000000 later "
@@ -457,8 +457,11 @@ static void replay(void **state)
 			if (strcmp(where(&p.id), rows[i].where) != 0)
 				fail_msg("%s (%d): at %s, want %s", rows[i].name, again,
 				         where(&p.id), rows[i].where);
+			/* That it was going out may be noted twice. */
 			buf_reset(&after);
 			buf_z(&after, rows[i].after ? rows[i].after : "");
+			if (again && str_iends(buf_view(&after), STR(CUT)))
+				buf_z(&after, CUT);
 			if (rows[i].after
 			        ? strcmp(content(in("note", &p.id, "")), after.p)
 			        : there(in("note", &p.id, "")))
