@@ -186,8 +186,10 @@ void journal_spare(struct spool *s, const struct id *run)
 {
 	int fd = faccessat(s->run, SPARE_NAME, F_OK, 0) == 0
 	             ? -1
-	             : journal_create(s, run, SPARE_NAME);
+	             : openat(s->run, run->c,
+	                      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
+	/* It has no first line: after a crash here it is a journal that push never had. */
 	if (fd < 0)
 		return;
 	close(fd);
