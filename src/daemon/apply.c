@@ -208,12 +208,12 @@ static struct job *replay_job(struct replay *r, const struct job_record *rec)
 }
 
 /* It could not be applied now, or not be seen whether it must be. */
-static void stuck(struct replay *r, const struct job *j)
+static void stuck(struct replay *r, const struct place *p)
 {
-	struct job *held = jobs_find(r->stuck, &j->place.id);
+	struct job *held = jobs_find(r->stuck, &p->id);
 
 	if (!held)
-		held = jobs_add(r->stuck, &j->place);
+		held = jobs_add(r->stuck, p);
 	if (held)
 		held->again = true;
 	if (r->result != JOURNAL_UNREAD)
@@ -226,7 +226,7 @@ static bool still_there(struct replay *r, struct job *j)
 
 	if (e < 0 && e != -ENOENT) {
 		failed(j, "open", e);
-		stuck(r, j);
+		stuck(r, &j->place);
 	}
 	if (e < 0)
 		return false;
@@ -296,7 +296,7 @@ static void replay_line(void *arg, struct str line)
 	}
 out:
 	if (j->again)
-		stuck(r, j);
+		stuck(r, &j->place);
 	jobs_drop(&r->jobs, j);
 }
 
@@ -329,7 +329,7 @@ static void replay_end(struct replay *r)
 		if (!again)
 			cut_off(r, j);
 		if (again || j->again)
-			stuck(r, j);
+			stuck(r, &j->place);
 	}
 }
 
@@ -355,21 +355,17 @@ static int replay_list(struct replay *r, struct spool *s, const struct id *run)
 static void all_stuck(struct replay *r)
 {
 	struct str list = buf_view(&r->list), line;
-	struct place p;
 
 	if (!r->in_hand && !r->has_list)
 		r->result = JOURNAL_UNREAD;
 	for (struct job *j = r->in_hand ? jobs_next(r->in_hand, NULL) : NULL; j;
 	     j = jobs_next(r->in_hand, j))
-		stuck(r, j);
+		stuck(r, &j->place);
 	while (!r->in_hand && list.n && str_cut(&list, '\n', &line)) {
-		const struct job *j;
+		struct place p = { .due = 0 };
 
-		if (!id_from(str_head(line, ID_LEN), &p.id))
-			continue;
-		p.due = 0;
-		j = &(struct job){ .place = p };
-		stuck(r, j);
+		if (id_from(str_head(line, ID_LEN), &p.id))
+			stuck(r, &p);
 	}
 }
 

@@ -154,7 +154,9 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	queue_changed(&r->queue); /* the journal may say more than we have heard */
 	journal = journal_apply(s->spool, &r->journal, &r->jobs, s->stuck, now);
 	/* What it says was done is done for good before it goes. */
-	if (journal == JOURNAL_DONE && queue_sync(&r->queue) == 0)
+	if (journal == JOURNAL_DONE && queue_sync(&r->queue) < 0)
+		journal = JOURNAL_STUCK;
+	if (journal == JOURNAL_DONE)
 		journal_remove(s->spool, &r->journal);
 	if (journal > *s->replayed)
 		*s->replayed = journal;
