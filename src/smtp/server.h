@@ -42,6 +42,7 @@ struct server_conf {
 	unsigned auth_max;   /* failed logins; then 421; 0: 5 */
 	bool tls;            /* TLS from the first byte */
 	bool tls_offered;    /* STARTTLS */
+	bool tls_down;       /* it should be, but cannot now: who needs it gets a 4xx */
 	bool auth_offered;   /* AUTH PLAIN LOGIN */
 	bool auth_insecure;  /* AUTH without TLS, too; without it: only under TLS */
 	bool trusted;        /* may relay without AUTH; others: 550 5.7.1 at RCPT */

@@ -115,7 +115,10 @@ static void run_rcpt(struct server *s, struct str arg, struct buf *out)
 		return;
 	}
 	if (!s->conf->trusted && !s->user.n) {
-		server_say(s, out, 550, "5.7.1 This client may not send here");
+		if (server_auth_down(s))
+			server_say(s, out, 451, "4.7.0 Logins are not possible now");
+		else
+			server_say(s, out, 550, "5.7.1 This client may not send here");
 		return;
 	}
 	if (s->rcpts >= max) {
@@ -196,6 +199,8 @@ static void run_starttls(struct server *s, struct str arg, struct buf *out)
 	(void)arg;
 	if (s->tls) {
 		server_say(s, out, 503, "5.5.1 TLS is in use already");
+	} else if (s->conf->tls_down) {
+		server_say(s, out, 454, "4.7.0 TLS is not possible now");
 	} else if (!s->conf->tls_offered) {
 		server_say(s, out, 502, "5.5.1 There is no TLS here");
 	} else if (s->more) {

@@ -13,13 +13,15 @@ enum {
 	TLS = 4,
 	STRANGER = 8,
 	FEW_ERRORS = 16,
-	BYTEWISE = 32
+	BYTEWISE = 32,
+	TLS_DOWN = 64,
 };
 
 static void setup(struct serverbed *b, unsigned how)
 {
 	bed_open(b);
 	b->conf.tls_offered = how & TLS_OFFERED;
+	b->conf.tls_down = how & TLS_DOWN;
 	b->conf.auth_offered = how & AUTH_OFFERED;
 	b->conf.tls = how & TLS;
 	b->conf.trusted = !(how & STRANGER);
@@ -142,6 +144,11 @@ static const struct {
 	  "500 500 250 250 354 250 500 500 421", "mail \nrcpt a\n" },
 	{ "no login without TLS", AUTH_OFFERED, "AUTH PLAIN AHVzZXIAcHc=\r\n", "538",
 	  "" },
+	{ "a stranger while TLS is down", TLS_DOWN | STRANGER,
+	  "STARTTLS\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\n", "454 250 550", "mail \n" },
+	{ "a user while TLS is down", TLS_DOWN | AUTH_OFFERED | STRANGER,
+	  "AUTH PLAIN AHVzZXIAcHc=\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\n", "454 250 451",
+	  "mail \n" },
 	{ "PLAIN", AUTH_OFFERED | TLS | STRANGER,
 	  "EHLO x\r\nAUTH PLAIN AHVzZXIAcHc=\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\n"
 	  "AUTH PLAIN AHVzZXIAcHc=\r\nRSET\r\nAUTH PLAIN AHVzZXIAcHc=\r\n",
