@@ -29,7 +29,7 @@ void acceptor_close(struct acceptor *a)
 	places_free(a->place, a->conf.listens);
 	conf_free(&a->conf);
 	slots_free(&a->slots);
-	guesses_close(a->guesses);
+	users_guesses_close(a->guesses);
 	quiet_free(a->quiet);
 }
 

@@ -11,6 +11,7 @@
 #include "listen/place.h"
 #include "listen/quiet.h"
 #include "listen/slots.h"
+#include "listen/users.h"
 
 enum {
 	ACCEPT_EVICT_MS = 1000,  /* from SIGTERM to SIGKILL for one that must go */
@@ -43,7 +44,7 @@ struct acceptor {
 	struct conf conf;
 	struct place *place; /* one a section, in the configuration's order */
 	struct slots slots;
-	struct guesses *guesses; /* the caller's guesses_new(GUESS_MAX), or NULL */
+	struct users_guesses guesses; /* the caller's */
 	size_t leaving;
 	/* clock_ms(); 0: not */
 	int64_t pause_until, leave_until, reopen_at;

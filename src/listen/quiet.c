@@ -5,7 +5,7 @@
 
 /* Not shared itself: a session must not say where the acceptor looks. Each table may be NULL. */
 struct quiet {
-	struct guesses *clients, *strangers;
+	struct tally *clients, *strangers;
 	_Atomic uint64_t *left_out;
 };
 
@@ -17,8 +17,8 @@ struct quiet *quiet_new(void)
 
 	if (!q)
 		die_oom();
-	q->clients = guesses_new(QUIET_CLIENT);
-	q->strangers = guesses_new(QUIET_STRANGERS);
+	q->clients = tally_new(QUIET_CLIENT);
+	q->strangers = tally_new(QUIET_STRANGERS);
 	q->left_out = p == MAP_FAILED ? NULL : p;
 	return q;
 }
@@ -27,8 +27,8 @@ void quiet_free(struct quiet *q)
 {
 	if (!q)
 		return;
-	guesses_close(q->clients);
-	guesses_close(q->strangers);
+	tally_close(q->clients);
+	tally_close(q->strangers);
 	if (q->left_out)
 		munmap(q->left_out, sizeof(*q->left_out));
 	free(q);
@@ -41,15 +41,15 @@ bool quiet_may(const struct quiet *q, const struct slots_client *who, bool stran
 
 	if (!q)
 		return true;
-	if (guesses_enough(q->clients, who, now) ||
-	    (stranger && guesses_enough(q->strangers, &all, now))) {
+	if (tally_full(q->clients, who, now) ||
+	    (stranger && tally_full(q->strangers, &all, now))) {
 		if (q->left_out)
 			atomic_fetch_add(q->left_out, 1);
 		return false;
 	}
-	(void)guesses_wrong(q->clients, who, now);
+	(void)tally_add(q->clients, who, now);
 	if (stranger)
-		(void)guesses_wrong(q->strangers, &all, now);
+		(void)tally_add(q->strangers, &all, now);
 	return true;
 }
 

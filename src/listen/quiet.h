@@ -5,14 +5,14 @@
  * can keep lines out of the log by it, or let them in, and nothing else.
  *
  * A client (a session's, as for its limits: slots.h) causes at most QUIET_CLIENT lines within
- * GUESS_SECONDS of the first, and then none for GUESS_SECONDS. Those that may not relay without
+ * TALLY_SECONDS of the first, and then none for TALLY_SECONDS. Those that may not relay without
  * logging in share QUIET_STRANGERS lines beside, so that many of them, too, leave room for others'.
  * What is left out is counted.
  */
 #ifndef LISTEN_QUIET_H
 #define LISTEN_QUIET_H
 
-#include "listen/guess.h"
+#include "listen/tally.h"
 
 enum { QUIET_CLIENT = 30, QUIET_STRANGERS = 300 };
 

@@ -190,6 +190,7 @@ static void configure(struct session *s)
 		.auth_max = USERS_ATTEMPTS,
 		.tls = s->certificate.n && l->tls == LISTEN_TLS_IMPLICIT,
 		.tls_offered = s->certificate.n && l->tls == LISTEN_TLS_STARTTLS,
+		.tls_down = !s->certificate.n && l && l->tls == LISTEN_TLS_STARTTLS,
 		/* Without its file, too: 454 at AUTH lets a client come again, while without
 		 * AUTH its mail would get 550. */
 		.auth_offered = s->auth_fd >= 0 || (l && l->users_file[0]),
@@ -386,7 +387,7 @@ static int run(struct session *s)
 		return e;
 	start_helper(s);
 	/* A session that was taken over must not forget its guesses, nor make up others'. */
-	guesses_close(s->c->client.guesses);
+	users_guesses_close(s->c->client.guesses);
 	/* An answer must not wait for more: devices that wait long send again. */
 	(void)setsockopt(s->link.out, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (s->c->fence)

@@ -207,7 +207,7 @@ static int run_acceptor(struct smtpd *d)
 	int e;
 
 	places_given(&a.given);
-	a.guesses = guesses_new(GUESS_MAX);
+	a.guesses = users_guesses_new();
 	a.quiet = quiet_new();
 	a.signals = signals_open();
 	if (a.signals < 0)

@@ -209,12 +209,9 @@ int submit_commit(struct submit *s, struct id *ret_id, struct buf *ret_why)
 	struct id id = { .c = "" };
 	int e = -EIO;
 
-	if (s->open && s->lines.n) { /* an empty message */
+	/* Of an empty message nothing was written yet. What cannot be closes the doors. */
+	if (s->open && s->lines.n)
 		e = submit_write(s, STR(""), ret_why);
-		if (e < 0)
-			return e;
-	}
-	e = -EIO;
 	if (s->open && s->second)
 		e = sink_error(sm_sink_commit(&s->sink, ret_why));
 	else if (s->open)

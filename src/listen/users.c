@@ -143,17 +143,45 @@ static void pause_until_even(int64_t begun, int delay_ms)
 		(void)poll(NULL, 0, delay_ms - (int)((clock_ms() - begun) % delay_ms));
 }
 
+struct users_guesses users_guesses_new(void)
+{
+	return (struct users_guesses){ .name = tally_new(USERS_GUESSES),
+		                       .all = tally_new(USERS_GUESSES_ALL) };
+}
+
+void users_guesses_close(struct users_guesses g)
+{
+	tally_close(g.name);
+	tally_close(g.all);
+}
+
+/* A client as the user that it says it is. Names that come to the same (FNV-1a) are counted as
+ * one. */
+static struct slots_client as_user(const struct slots_client *who, struct str question)
+{
+	struct slots_client as = *who;
+
+	for (size_t i = 0; i < question.n && question.p[i]; i++)
+		as.who =
+		    (as.who ^ (unsigned char)question.p[i]) * UINT64_C(1099511628211);
+	return as;
+}
+
 /* The same for a client that may not have guessed enough. */
 static char answer_client(int file, struct str question,
                           const struct users_client *client)
 {
+	const struct slots_client user = as_user(&client->who, question);
 	char answer;
 
-	if (guesses_enough(client->guesses, &client->who, clock_ms() / 1000))
+	if (tally_full(client->guesses.name, &user, clock_ms() / 1000) ||
+	    tally_full(client->guesses.all, &client->who, clock_ms() / 1000))
 		return ENOUGH;
 	answer = answer_to(file, question);
-	if (answer == NO)
-		(void)guesses_wrong(client->guesses, &client->who, clock_ms() / 1000);
+	if (answer == NO) {
+		(void)tally_add(client->guesses.name, &user, clock_ms() / 1000);
+		(void)tally_add(client->guesses.all, &client->who, clock_ms() / 1000);
+	}
 	return answer;
 }
 

@@ -10,7 +10,7 @@
 #define LISTEN_USERS_H
 
 #include "base/str.h"
-#include "listen/guess.h"
+#include "listen/tally.h"
 
 enum {
 	USERS_MAX = 1 << 20,   /* octets of the file */
@@ -18,6 +18,10 @@ enum {
 	USERS_DELAY_MS = 1000, /* such an answer takes this, or a multiple of it */
 	USERS_ASK_MS = 30000,  /* for an answer */
 	USERS_PAIR_MAX = 2 * 1024 + 1,
+	/* Wrong passwords of a client within a minute: for one name, and in all. So a device with
+	 * an old password does not keep out others behind the same address. */
+	USERS_GUESSES = 10,
+	USERS_GUESSES_ALL = 50,
 };
 
 /* Is it this user's password, by the text of a users-file? Takes as long for a name that is
@@ -27,15 +31,22 @@ bool users_match(struct str text, struct str user, struct str password);
 /* Opens the file: regular, closed to others. Descriptor, or -errno with words in ret_why. */
 int users_open(const char *path, struct buf *ret_why);
 
-/* Whose guesses are counted where; guesses NULL: nobody's. */
+/* Where wrong passwords are counted; NULL: they are not. */
+struct users_guesses {
+	struct tally *name, *all;
+};
+struct users_guesses users_guesses_new(void);
+void users_guesses_close(struct users_guesses g); /* for this process alone */
+
+/* Whose guesses are counted where. */
 struct users_client {
-	struct guesses *guesses;
+	struct users_guesses guesses;
 	struct slots_client who;
 };
 
 /* The helper: answers on fd (SOCK_SEQPACKET) until the other end is closed, or attempts were
  * wrong. file: as users_open() gave it, read anew each time; < 0: no question can be
- * answered. A client that has guessed enough (guess.h) gets no answer but that, as slowly.
+ * answered. A client that has guessed enough gets no answer but that, as slowly.
  * Blocks. */
 void users_serve(int fd, int file, unsigned attempts, int delay_ms,
                  const struct users_client *client);

@@ -23,7 +23,7 @@ static void test_rows(void **state)
 		{ "few", 1, 1, QUIET_CLIENT, false, QUIET_CLIENT },
 		{ "a flood", 1, 20000, 5, false, QUIET_CLIENT },
 		{ "of strangers", 1, 20000, 5, true, QUIET_CLIENT },
-		{ "for two minutes", 1, 100, 2 * GUESS_SECONDS, false, 2 * QUIET_CLIENT },
+		{ "for two minutes", 1, 100, 2 * TALLY_SECONDS, false, 2 * QUIET_CLIENT },
 		{ "of four", 4, 400, 5, true, 4 * QUIET_CLIENT },
 		{ "a crowd", 500, 5000, 5, true, QUIET_STRANGERS },
 		{ "a crowd of the house's", 20, 5000, 5, false, 20 * QUIET_CLIENT },

@@ -84,7 +84,7 @@ static pid_t start_for(int *ret_fd, int file, unsigned attempts, int delay_ms,
 
 static pid_t start_slow(int *ret_fd, int file, unsigned attempts, int delay_ms)
 {
-	const struct users_client nobody = { .guesses = NULL };
+	const struct users_client nobody = { .who = { 0 } };
 
 	return start_for(ret_fd, file, attempts, delay_ms, &nobody);
 }
@@ -152,20 +152,31 @@ static void test_helper(void **state)
 	close(from);
 }
 
-/* Over all helpers of a client, not one more than GUESS_MAX is looked at; others are asked. */
+static int asks(int from, const struct users_client *c, struct str user,
+                struct str password)
+{
+	int fd, r;
+
+	start_for(&fd, from, 3, 0, c);
+	r = users_ask(fd, user, password);
+	close(fd);
+	return r;
+}
+
+/* Over all helpers of a client, not one more than the limits is looked at; others are asked. */
 static void test_guesses(void **state)
 {
-	struct guesses *g = guesses_new(GUESS_MAX);
+	const struct users_guesses g = users_guesses_new();
 	const struct users_client eve = { g, { AF_INET, 7 } },
 	                          ann = { g, { AF_INET, 8 } };
 	_cleanup_buf_ struct buf file = BUF_INIT, why = BUF_INIT;
 	int fd, from, wrong = 0, r;
 
 	(void)state;
-	buf_fmt(&file, "ann:%s\n", crypt("secret", SHA));
+	buf_fmt(&file, "ann:%s\nbob:%s\n", crypt("secret", SHA), crypt("secret", SHA));
 	put("users", buf_view(&file), 0600);
 	from = users_open("users", &why);
-	for (int i = 0; i < GUESS_MAX; i++) {
+	for (int i = 0; i < USERS_GUESSES; i++) {
 		start_for(&fd, from, 3, 0, &eve);
 		for (int k = 0; k < 3; k++) {
 			r = users_ask(fd, STR("ann"), STR("x"));
@@ -174,17 +185,23 @@ static void test_guesses(void **state)
 		}
 		close(fd);
 	}
-	assert_int_equal(wrong, GUESS_MAX);
-	start_for(&fd, from, 3, 0, &eve);
-	assert_int_equal(users_ask(fd, STR("ann"), STR("secret")), 450);
-	close(fd);
-	start_for(&fd, from, 3, 0, &ann);
-	assert_int_equal(users_ask(fd, STR("ann"), STR("secret")), 0);
-	close(fd);
+	assert_int_equal(wrong, USERS_GUESSES);
+	assert_int_equal(asks(from, &eve, STR("ann"), STR("secret")), 450);
+	/* What is not looked at does not count against other names. */
+	assert_int_equal(asks(from, &eve, STR("bob"), STR("secret")), 0);
+	assert_int_equal(asks(from, &ann, STR("ann"), STR("secret")), 0);
+	for (int i = USERS_GUESSES; i < USERS_GUESSES_ALL; i++) {
+		char name[] = { (char)('0' + i / 10), (char)('0' + i % 10) };
+
+		assert_int_equal(asks(from, &eve, (struct str){ name, 2 }, STR("x")),
+		                 535);
+	}
+	assert_int_equal(asks(from, &eve, STR("bob"), STR("secret")), 450);
+	assert_int_equal(asks(from, &ann, STR("bob"), STR("secret")), 0);
 	while (wait(NULL) > 0)
 		;
 	close(from);
-	guesses_close(g);
+	users_guesses_close(g);
 }
 
 int main(void)

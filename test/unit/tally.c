@@ -1,5 +1,5 @@
-/* guess: how many wrong passwords came from where */
-#include "listen/guess.h"
+/* tally: how often a client did something lately */
+#include "listen/tally.h"
 #include "base/str.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
-/* Each row in a table of its own: letters are clients that are wrong, "+9" lets seconds pass,
+enum { MOST = 10 };
+
+/* Each row in a table of its own: letters are clients that did it, "+9" lets seconds pass,
  * "a?" must be enough, "a!" must not. */
 static void test_rows(void **state)
 {
@@ -28,7 +30,7 @@ static void test_rows(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct guesses *g = guesses_new(GUESS_MAX);
+		struct tally *t = tally_new(MOST);
 		int64_t now = 1000;
 
 		for (const char *p = rows[i].does; *p; p++) {
@@ -40,14 +42,14 @@ static void test_rows(void **state)
 				now += strtol(p + 1, NULL, 10);
 				p += strcspn(p, " ") - 1;
 			} else if (p[1] == '?' || p[1] == '!') {
-				if (guesses_enough(g, &who, now) != (p[1] == '?'))
+				if (tally_full(t, &who, now) != (p[1] == '?'))
 					fail_msg("%s: at \"%s\"", rows[i].name, p);
 				p++;
 			} else {
-				(void)guesses_wrong(g, &who, now);
+				(void)tally_add(t, &who, now);
 			}
 		}
-		guesses_close(g);
+		tally_close(t);
 	}
 }
 
@@ -55,14 +57,14 @@ static void test_rows(void **state)
 static void test_says(void **state)
 {
 	const struct slots_client who = { AF_INET6, 1 };
-	struct guesses *g = guesses_new(GUESS_MAX);
+	struct tally *t = tally_new(MOST);
 
 	(void)state;
-	for (int i = 1; i <= 2 * GUESS_MAX; i++)
-		assert_true(guesses_wrong(g, &who, 5) == (i == GUESS_MAX));
-	guesses_close(g);
-	assert_false(guesses_wrong(NULL, &who, 5));
-	assert_false(guesses_enough(NULL, &who, 5));
+	for (int i = 1; i <= 2 * MOST; i++)
+		assert_true(tally_add(t, &who, 5) == (i == MOST));
+	tally_close(t);
+	assert_false(tally_add(NULL, &who, 5));
+	assert_false(tally_full(NULL, &who, 5));
 }
 
 /* A crowd takes the places of those that were wrong the longest ago: who goes on guessing keeps
@@ -70,16 +72,16 @@ static void test_says(void **state)
 static void test_crowd(void **state)
 {
 	const struct slots_client eve = { AF_INET, 1 }, six = { AF_INET6, 1 };
-	struct guesses *g = guesses_new(GUESS_MAX);
+	struct tally *t = tally_new(MOST);
 
 	(void)state;
-	for (int i = 0; i < GUESS_MAX; i++)
-		(void)guesses_wrong(g, &eve, 2000);
-	for (uint64_t i = 2; i < 100 * (uint64_t)GUESS_CLIENTS; i++)
-		(void)guesses_wrong(g, &(struct slots_client){ AF_INET, i }, 1999);
-	assert_true(guesses_enough(g, &eve, 2001));
-	assert_false(guesses_enough(g, &six, 2001));
-	guesses_close(g);
+	for (int i = 0; i < MOST; i++)
+		(void)tally_add(t, &eve, 2000);
+	for (uint64_t i = 2; i < 100 * (uint64_t)TALLY_PLACES; i++)
+		(void)tally_add(t, &(struct slots_client){ AF_INET, i }, 1999);
+	assert_true(tally_full(t, &eve, 2001));
+	assert_false(tally_full(t, &six, 2001));
+	tally_close(t);
 }
 
 int main(void)
