@@ -379,7 +379,6 @@ static size_t take_verdicts(struct push *p, struct try *t)
 		if (t->mending)
 			report_mended(p, t);
 	}
-	judge_pace(p, t, done > 0);
 	return again;
 }
 
@@ -387,7 +386,9 @@ static void done(void *arg, struct client_msg *msg, int error)
 {
 	struct push *p = arg;
 	struct try *t = msg->arg;
+	const uint64_t took = p->took_messages;
 	size_t again;
+	bool null;
 
 	if (!p->report.leaving && !p->report.broken)
 		p->feed.fd = JOB_FD_SOCKET;
@@ -397,7 +398,9 @@ static void done(void *arg, struct client_msg *msg, int error)
 		end_unreadable(p, t, error);
 		return;
 	}
-	if (judge_refuses_null(p, t)) {
+	null = judge_refuses_null(p, t);
+	judge_pace(p, t, p->took_messages > took);
+	if (null) {
 		t->by_admin = p->moved = true;
 		hand_unmake(t);
 		hand_back(&p->hand, t, again ? p->connection : 0);
