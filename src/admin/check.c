@@ -2,6 +2,7 @@
 #include "admin/check_inside.h"
 #include "base/io.h"
 #include "inject/sm_socket.h"
+#include "mail/addr.h"
 #include "prog/child.h"
 #include "smtp/tls.h"
 #include "spool/id.h"
@@ -93,6 +94,35 @@ static void check_tls(struct check *c, const struct smarthost *h)
 		explicit_bzero(key.p, key.cap);
 }
 
+/* ---- Masquerade rules ---- */
+
+/* Does the first pattern match all that the second one does? False: perhaps not. */
+static bool covers(const char *first, const char *second)
+{
+	/* One ? is not enough for a *; for all else the pattern itself is the worst case. */
+	return !(strchr(first, '?') && strchr(second, '*')) &&
+	       addr_glob(str_z(first), str_z(second));
+}
+
+/* The first match wins, so a rule may have nothing left to match. */
+static void check_rules(struct check *c, const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->rules; i++) {
+		const struct masq_rule *r = &conf->rule[i], *before = conf->rule;
+
+		while (before < r && (before->user.n || before->client.n ||
+		                      before->map[0] || (r->rewrite & ~before->rewrite) ||
+		                      !covers(before->match, r->match)))
+			before++;
+		if (before < r)
+			check_wrong(
+			    c,
+			    "masquerade (line %d) is never used: the one of line %d "
+			    "matches the same addresses first; put it in front",
+			    r->line, before->line);
+	}
+}
+
 /* ---- The configuration ---- */
 
 int check_become(const struct passwd *pw)
@@ -178,6 +208,7 @@ static void check_conf(struct check *c)
 		    c->conf_path);
 	for (size_t i = 0; i < conf.smarthosts; i++)
 		check_tls(c, &conf.smarthost[i]);
+	check_rules(c, &conf);
 	check_listen(c, &conf);
 	conf_free(&conf);
 }

@@ -41,7 +41,7 @@ struct smarthost {
 	int64_t lifetime, retry, retry_max;     /* seconds */
 	struct conf_spans warn_after;           /* ascending */
 	int64_t give_up;                        /* seconds; 0: never */
-	int64_t session_max;                    /* seconds, "timeouts" section later */
+	int64_t session_max;                    /* seconds: timeouts.session */
 	bool stream;                 /* "auto"; false: "off", at most one message's
 	                                       commands ahead (RFC 2920) */
 	int64_t max_ambiguous;       /* messages in flight at most */
