@@ -23,13 +23,16 @@ void log_line(enum log_level level, const char *fmt, ...)
 		                    [LOG_LEVEL_WARNING] = LOG_WARNING,
 		                    [LOG_LEVEL_INFO] = LOG_INFO,
 		                    [LOG_LEVEL_DEBUG] = LOG_DEBUG };
-	_cleanup_buf_ struct buf b = BUF_INIT;
+	char room[512] = ""; /* nearly all lines */
+	_cleanup_buf_ struct buf b = { .p = room, .cap = sizeof(room), .lent = true };
 	va_list ap;
 
 	if (level == LOG_LEVEL_DEBUG && !log_debug)
 		return;
-	if (!log_syslog)
-		buf_fmt(&b, "%s: ", log_prog);
+	if (!log_syslog) {
+		buf_z(&b, log_prog);
+		buf_z(&b, ": ");
+	}
 	va_start(ap, fmt);
 	buf_vfmt(&b, fmt, ap);
 	va_end(ap);
@@ -50,7 +53,9 @@ static void add_value(struct buf *line, const char *key, struct str value,
 		return;
 	for (size_t i = 0; i < value.n; i++)
 		quote |= value.p[i] == ' ' || value.p[i] == '"' || value.p[i] == '=';
-	buf_fmt(line, " %s=", key);
+	buf_c(line, ' ');
+	buf_z(line, key);
+	buf_c(line, '=');
 	if (!quote) {
 		escape(line, value, 300);
 		return;

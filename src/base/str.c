@@ -161,6 +161,27 @@ char *buf_room(struct buf *b, size_t n)
 	return p + b->n;
 }
 
+void buf_u64(struct buf *b, uint64_t v)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	buf_add(b, digits + at, sizeof(digits) - at);
+}
+
+void buf_hex8(struct buf *b, uint32_t v)
+{
+	char hex[8];
+
+	for (int i = 7; i >= 0; i--, v >>= 4)
+		hex[i] = "0123456789abcdef"[v & 15];
+	buf_add(b, hex, sizeof(hex));
+}
+
 void buf_vfmt(struct buf *b, const char *fmt, va_list ap)
 {
 	char *p = buf_room(b, FMT_USUAL);

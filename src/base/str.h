@@ -133,6 +133,10 @@ static inline void buf_z(struct buf *b, const char *z)
 {
 	buf_add(b, z, z ? strlen(z) : 0);
 }
+/* Decimal digits, and eight hexadecimal ones: what every message has is not left to buf_fmt(),
+ * which costs more than all else that makes such a line. */
+void buf_u64(struct buf *b, uint64_t v);
+void buf_hex8(struct buf *b, uint32_t v);
 void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_vfmt(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 /* keeps only the first n bytes (n <= b->n) */

@@ -143,6 +143,7 @@ bool deal_give(struct route *r, const struct place *p)
 	struct job_packet *packet = &r->out->v[r->out->n];
 	int fds[2] = { -1, -1 }, e;
 	uid_t uid = (uid_t)-1;
+	struct buf line;
 	struct job *j;
 	int64_t size = 0;
 
@@ -172,9 +173,15 @@ bool deal_give(struct route *r, const struct place *p)
 	j->uid = uid;
 	jobs_size(&r->jobs, j, size);
 	*packet = (struct job_packet){ .fds = { fds[0], fds[1] }, .n = j->noted ? 2 : 1 };
-	snprintf(packet->text, sizeof(packet->text), "job %s %08x%s\n", p->id.c, p->due,
-	         j->noted ? " note" : "");
-	buf_fmt(&r->listed, "%s %08x\n", p->id.c, p->due);
+	line =
+	    (struct buf){ .p = packet->text, .cap = sizeof(packet->text), .lent = true };
+	buf_z(&line, "job ");
+	buf_z(&line, p->id.c);
+	buf_c(&line, ' ');
+	buf_hex8(&line, p->due);
+	buf_str(&r->listed, str_from(buf_view(&line), strlen("job ")));
+	buf_c(&r->listed, '\n');
+	buf_z(&line, j->noted ? " note\n" : "\n");
 	if (++r->out->n == JOB_MANY_MAX)
 		deal_send(r);
 	return true;

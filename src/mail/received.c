@@ -30,18 +30,6 @@ struct str received_host(const struct compose_conf *c)
 	return host_ok(c->domain) ? c->domain : STR("mailchute.invalid");
 }
 
-static void add_number(struct buf *b, uint64_t v)
-{
-	char digits[20];
-	size_t at = sizeof(digits);
-
-	do {
-		digits[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	buf_add(b, digits + at, sizeof(digits) - at);
-}
-
 /* ---- A client of the listener ---- */
 
 /* The words of its line that are told; borrowed. n == 0: not known. */
@@ -152,7 +140,7 @@ void received_add(struct buf *b, struct str host, const struct envelope *e, stru
 		buf_z(b, "Received: by ");
 		buf_str(b, host);
 		buf_z(b, " (mailchute, from userid ");
-		add_number(b, e->uid);
+		buf_u64(b, e->uid);
 		buf_c(b, ')');
 	}
 	buf_z(b, "\n\tid ");

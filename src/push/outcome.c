@@ -275,10 +275,12 @@ static void log_rcpt(struct outcome *o, size_t i, char level, const char *event,
 	log_value(&line, "to", str_z(p->rcpt[i].addr));
 	log_value(&line, "from", p->sender[0] ? str_z(p->sender) : STR("<>"));
 	log_value(&line, "relay", str_z(o->r->remote));
-	if (v->code)
-		buf_fmt(&line, " code=%d", v->code);
-	else
+	if (v->code) {
+		buf_z(&line, " code=");
+		buf_u64(&line, (unsigned)v->code);
+	} else {
 		log_value(&line, "stage", str_z(smtp_stage_name(v->stage)));
+	}
 	log_text(&line, "text", buf_view(&v->text));
 	if (next)
 		buf_fmt(&line, " next=%llds", (long long)next);
@@ -558,7 +560,8 @@ static void accepted(struct outcome *o)
 	for (size_t i = 0; i < o->m->note.plan.rcpts; i++)
 		log_rcpt(o, i, 'i', "delivered", 0);
 	record_begin(&o->up, "ok", &o->m->id, o->m->due);
-	buf_fmt(&o->up, "%d \n", o->res[0].verdict.code);
+	buf_u64(&o->up, (unsigned)o->res[0].verdict.code);
+	buf_z(&o->up, " \n");
 	report_journal(o->r, buf_view(&o->up));
 	buf_str(&o->logs, buf_view(&o->up));
 	report_send(o->r, buf_view(&o->logs));

@@ -4,16 +4,11 @@ enum { PACKET_FILL = 32768 };
 
 void record_begin(struct buf *b, const char *verb, const struct id *id, uint32_t due)
 {
-	char hex[8];
-
-	/* Not by buf_fmt(): every message has several. */
-	for (int i = 7; i >= 0; i--, due >>= 4)
-		hex[i] = "0123456789abcdef"[due & 15];
 	buf_z(b, verb);
 	buf_c(b, ' ');
 	buf_add(b, id->c, ID_LEN);
 	buf_c(b, ' ');
-	buf_add(b, hex, sizeof(hex));
+	buf_hex8(b, due);
 	buf_c(b, ' ');
 }
 

@@ -112,8 +112,10 @@ void flight_put_mail(const struct flight *f, const struct client *c, struct buf 
 	buf_z(b, "MAIL FROM:<");
 	put_address(c, b, f->m->sender);
 	buf_c(b, '>');
-	if (x->size)
-		buf_fmt(b, " SIZE=%llu", (unsigned long long)f->size);
+	if (x->size) {
+		buf_z(b, " SIZE=");
+		buf_u64(b, f->size);
+	}
 	if (x->eightbit && f->eightbit)
 		buf_z(b, " BODY=8BITMIME");
 	if (x->smtputf8 && f->utf8)

@@ -58,7 +58,9 @@ static int ask(struct stream *s, struct flight *f)
 	if (f->refused || (f->careful && f->due) || !may_put(c, f))
 		return 0;
 	if (f->bdat) {
-		buf_fmt(&c->conn.out, "BDAT %llu LAST\r\n", (unsigned long long)f->size);
+		buf_z(&c->conn.out, "BDAT ");
+		buf_u64(&c->conn.out, f->size);
+		buf_z(&c->conn.out, " LAST\r\n");
 		f->phase = PHASE_CONTENT;
 		return due(c, f, STAGE_CONTENT);
 	}

@@ -6,10 +6,15 @@
 
 void queue_path(const char *route, const struct place *p, char path[static QUEUE_PATH])
 {
-	if (p->due)
-		snprintf(path, QUEUE_PATH, "%s/%08x/%s", route, p->due, p->id.c);
-	else
-		snprintf(path, QUEUE_PATH, "new/%s", p->id.c);
+	struct buf b = { .p = path, .cap = QUEUE_PATH, .lent = true };
+
+	buf_z(&b, p->due ? route : "new");
+	buf_c(&b, '/');
+	if (p->due) {
+		buf_hex8(&b, p->due);
+		buf_c(&b, '/');
+	}
+	buf_z(&b, p->id.c);
 }
 
 int queue_sync_place(struct queue *q, uint32_t due)

@@ -6,7 +6,7 @@
 
 #include "spool/queue.h"
 
-enum { QUEUE_PATH = 128 };
+enum { QUEUE_PATH = 128 }; /* with room to spare: route, due, id */
 
 /* A message's path below queue/. */
 void queue_path(const char *route, const struct place *p, char path[static QUEUE_PATH]);
