@@ -152,7 +152,8 @@ $(B)/musl/%.o: src/%.c $(B)/.flags
 UNIT = $(patsubst test/unit/%.c,$(B)/unit/%,$(wildcard test/unit/*.c))
 LIB_OBJ = $(call obj,$(filter-out $(MAINS),$(wildcard src/*/*.c)))
 $(B)/lib.a: $(LIB_OBJ)
-	rm -f $@ && $(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 $(B)/unit/%: test/unit/%.c $(B)/lib.a
 	@mkdir -p $(@D)
 	$(call say,CC)

@@ -14,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 
 from bed import PASSWORD, USER, TOP, certificates, free_port, header, skip, wait_for
@@ -214,8 +215,35 @@ class Peer:
             return client.sendmail(sender, rcpts, content)
 
 
+class Syslog(threading.Thread):
+    """What comes to a chroot's /dev/log goes to a file. (Postfix's own postlogd logs to itself, and
+    stands still for ever when ten lines wait for it as it starts.)"""
+
+    def __init__(self, root, path):
+        super().__init__(daemon=True)
+        self.path = os.path.join(root, path)
+        name = os.path.join(root, "dev", "log")
+        if os.path.lexists(name):
+            os.unlink(name)
+        self.s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.s.bind(name)
+        os.chmod(name, 0o666)
+        self.start()
+
+    def run(self):
+        with open(self.path, "ab", buffering=0) as f:
+            while line := self.s.recv(8192):
+                f.write(line.partition(b">")[2].rstrip(b"\n") + b"\n")
+
+    def end(self):
+        self.s.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self.s.close()
+
+
 class Postfix(Peer):
     name = "postfix"
+    syslog = None
     logs = ["var/log/postfix.log"]
     uid, postdrop = 64801, 64802
 
@@ -257,7 +285,6 @@ message_size_limit = 209715200
 smtpd_client_connection_count_limit = 0
 smtpd_client_connection_rate_limit = 0
 smtpd_banner = $myhostname ESMTP
-maillog_file = /var/log/postfix.log
 {self.extra()}
 """)
         rows = [f"{self.submission} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt",
@@ -272,8 +299,7 @@ maillog_file = /var/log/postfix.log
                 ("flush", "unix", "n", "1000?", "0", ""), ("proxymap", "unix", "-", "-", "-", ""),
                 ("smtp", "unix", "-", "-", "-", ""), ("error", "unix", "-", "-", "-", ""),
                 ("retry", "unix", "-", "-", "-", "error"), ("discard", "unix", "-", "-", "-", ""),
-                ("virtual", "unix", "-", "-", "-", ""), ("anvil", "unix", "-", "-", "1", ""),
-                ("postlog", "unix-dgram", "n", "-", "1", "postlogd")]:
+                ("virtual", "unix", "-", "-", "-", ""), ("anvil", "unix", "-", "-", "1", "")]:
             as_root = "n" if service == "virtual" else "-"
             rows.append(f"{service} {kind} {private} {as_root} n {wake} {limit} "
                         + (program or service))
@@ -288,6 +314,18 @@ maillog_file = /var/log/postfix.log
 
     def extra(self):
         return ""
+
+    def start(self):
+        self.make("dev")
+        self.make("var/log")
+        self.syslog = Syslog(self.root, self.logs[0])
+        super().start()
+
+    def end(self, sig):
+        super().end(sig)
+        if self.syslog:
+            self.syslog.end()
+            self.syslog = None
 
     def argv(self):
         return ["/usr/lib/postfix/sbin/master", "-d", "-c", "/etc/postfix"]
