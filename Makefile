@@ -176,14 +176,18 @@ $(B)/bench/%: test/bench/%.c $(B)/lib.a
 
 tests: all $(B)/sendmail-glibc $(UNIT) $(FUZZ)
 
-test: tests
+# People say "make test" and "make demo", and wait: all processors build, unless they said -j.
+PARALLEL = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+test:
+	+@$(PARALLEL) tests
 	@B=$(B) test/run
 
 # Only the quick ones: unit tests, and the fuzz corpora.
 check: $(UNIT) $(FUZZ) $(B)/mailchute-route
 	@B=$(B) test/run unit fuzz
 
-demo: all
+demo:
+	+@$(PARALLEL) all
 	@B=$(B) test/demo
 
 # The installed system in a debootstrap folder against a real Postfix; as root. ROOT=FOLDER.
