@@ -272,7 +272,9 @@ static void replay_line(void *arg, struct str line)
 	if (!still_there(r, j)) {
 		if (j->again)
 			goto out;
-		/* The crash may have come between the message and its note. */
+		/* It may have been removed a moment before the crash. */
+		queue_dirty(&r->q, rec.due);
+		/* Which may have come between the message and its note. */
 		note_remove_orphan(r->s, &rec.id);
 		goto out;
 	}
@@ -397,7 +399,12 @@ enum journal_result journal_apply(struct spool *s, const struct id *run,
 		return r.result;
 	replay_end(&r);
 	jobs_free(&r.jobs);
-	queue_sync(&r.q);
+	e = queue_sync(&r.q);
+	if (e < 0) {
+		log_line(LOG_LEVEL_ALERT, "spool-error what=sync why=\"%s\"",
+		         strerror(-e));
+		r.result = r.result == JOURNAL_DONE ? JOURNAL_KEPT : r.result;
+	}
 	queue_close(&r.q);
 	return r.result;
 }

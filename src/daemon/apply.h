@@ -24,7 +24,8 @@ bool job_in_doubt(const struct job *j);
 /* Applies what a journal holds that was not applied; logs possible duplicates. Messages
  * already settled are passed over. in_hand: what push had not settled by the end of its run,
  * and all others are passed over unseen; NULL: nobody knows. Adds the messages to *stuck that
- * JOURNAL_STUCK is about. Input may be hostile. */
+ * JOURNAL_STUCK is about. What was applied is durable, unless it is JOURNAL_KEPT. Input may be
+ * hostile. */
 enum journal_result journal_apply(struct spool *s, const struct id *run,
                                   const struct jobs *in_hand, struct jobs *stuck,
                                   int64_t now);

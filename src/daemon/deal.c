@@ -138,6 +138,10 @@ bool deal_may(struct route *r, const struct sched *s, int64_t now)
 
 /* ---- Handing out ---- */
 
+_Static_assert(sizeof("job   note\n") + ID_LEN + 8 <=
+                   sizeof(((struct job_packet *)NULL)->text),
+               "a job's line");
+
 bool deal_give(struct route *r, const struct place *p)
 {
 	struct job_packet *packet = &r->out->v[r->out->n];

@@ -147,7 +147,7 @@ int routes_open(struct routes *rs, struct sched *s, const struct conf *c,
 	}
 	choose_reader(rs);
 	reader_begins(rs);
-	if (*s->replayed == JOURNAL_DONE)
+	if (*s->replayed < JOURNAL_STUCK)
 		take_over(rs, s);
 	return 0;
 }
@@ -311,7 +311,7 @@ static void settle(struct routes *rs, struct sched *s, int64_t now)
 {
 	struct route *r;
 
-	if (*s->replayed == JOURNAL_DONE) {
+	if (*s->replayed < JOURNAL_STUCK) {
 		rs->settle_at = 0;
 		return;
 	}
@@ -319,7 +319,7 @@ static void settle(struct routes *rs, struct sched *s, int64_t now)
 		rs->settle_wait = SETTLE_FIRST;
 	else if (now < rs->settle_at && rs->settle_at <= now + SETTLE_MAX)
 		return;
-	else if (journals_settle(s, now) == JOURNAL_DONE)
+	else if (journals_settle(s, now) < JOURNAL_STUCK)
 		rs->settle_wait = 0;
 	else if (rs->settle_wait < SETTLE_MAX)
 		rs->settle_wait *= 2;
@@ -337,7 +337,7 @@ void routes_work(struct routes *rs, struct sched *s, int64_t now)
 
 	drop_gone(rs);
 	settle(rs, s, now);
-	if (rs->left_over && rs->n == rs->live && *s->replayed == JOURNAL_DONE)
+	if (rs->left_over && rs->n == rs->live && *s->replayed < JOURNAL_STUCK)
 		take_over(rs, s);
 	reader_begins(rs);
 	EACH(rs, r)

@@ -154,9 +154,7 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	queue_changed(&r->queue); /* the journal may say more than we have heard */
 	journal = journal_apply(s->spool, &r->journal, &r->jobs, s->stuck, now);
 	/* What it says was done is done for good before it goes. */
-	if (journal == JOURNAL_DONE && queue_sync(&r->queue) < 0)
-		journal = JOURNAL_STUCK;
-	if (journal == JOURNAL_DONE)
+	if (journal == JOURNAL_DONE && queue_sync(&r->queue) == 0 && !r->queue.unsynced)
 		journal_remove(s->spool, &r->journal);
 	if (journal > *s->replayed)
 		*s->replayed = journal;
@@ -250,6 +248,7 @@ static bool run_begin(struct route *r, const struct sched *s, int64_t now)
 	r->last_try = now;
 	queue_changed(&r->queue);
 	budget_run(&r->budget);
+	r->queue.unsynced = false;
 	if (push_start(r, s) < 0) {
 		route_down(r, STR("push 0 mailchute-push cannot be started"), now);
 		return false;

@@ -77,6 +77,9 @@ struct route {
 /* What came of a journal, or of several. */
 enum journal_result {
 	JOURNAL_DONE,
+	/* All is applied, but may not outlast a power cut: the next start applies it again. A sync
+	 * that succeeds after one that failed would prove nothing: the kernel forgets. */
+	JOURNAL_KEPT,
 	/* For some messages the spool failed: the journal must be kept, and be applied before they
 	 * are sent again, or recipients get them twice. */
 	JOURNAL_STUCK,

@@ -301,5 +301,6 @@ int queue_sync(struct queue *q)
 	q->s->taken_dirty = false;
 	q->dirty_new = q->dirty_all = false;
 	q->dirty_n = q->removed = 0;
+	q->unsynced |= e < 0;
 	return e;
 }

@@ -47,6 +47,7 @@ struct queue {
 	uint32_t dirty[8]; /* buckets to sync; dirty_all when more */
 	unsigned dirty_n;
 	bool dirty_new, dirty_all;
+	bool unsynced; /* a queue_sync() failed since the caller made this false */
 };
 
 /* What a queue reads: the only route of all reads both; with several, queue/new belongs to
@@ -113,5 +114,7 @@ int queue_owner(int fd, uid_t *ret_uid, int64_t *ret_size);
 int queue_put_aside(struct queue *q, const struct place *p, int dir);
 /* Makes removals, and what queue_route() moved, durable. */
 int queue_sync(struct queue *q);
+/* Something was removed from <due> (0: new), by whomever: for queue_sync(). */
+void queue_dirty(struct queue *q, uint32_t due);
 
 #endif
