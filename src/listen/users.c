@@ -4,7 +4,9 @@
 #include <crypt.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/crypto.h>
 #include <poll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -145,8 +147,11 @@ static void pause_until_even(int64_t begun, int delay_ms)
 
 struct users_guesses users_guesses_new(void)
 {
-	return (struct users_guesses){ .name = tally_new(USERS_GUESSES),
-		                       .all = tally_new(USERS_GUESSES_ALL) };
+	struct users_guesses g = { .all = tally_new(USERS_GUESSES_ALL) };
+
+	if (getrandom(g.key, sizeof(g.key), 0) == (ssize_t)sizeof(g.key))
+		g.name = tally_new(USERS_GUESSES);
+	return g;
 }
 
 void users_guesses_close(struct users_guesses g)
@@ -155,15 +160,21 @@ void users_guesses_close(struct users_guesses g)
 	tally_close(g.all);
 }
 
-/* A client as the user that it says it is. Names that come to the same (FNV-1a) are counted as
- * one. */
-static struct slots_client as_user(const struct slots_client *who, struct str question)
+/* A client as the user that it says it is. */
+static struct slots_client as_user(const struct users_client *c, struct str question)
 {
-	struct slots_client as = *who;
+	const uint64_t client[2] = { (uint64_t)c->who.family, c->who.who };
+	_cleanup_buf_ struct buf b = BUF_SMALL;
+	unsigned char mac[32]; /* SHA-256 */
+	struct slots_client as = { .family = 0 };
+	struct str name;
 
-	for (size_t i = 0; i < question.n && question.p[i]; i++)
-		as.who =
-		    (as.who ^ (unsigned char)question.p[i]) * UINT64_C(1099511628211);
+	str_cut(&question, '\0', &name);
+	buf_add(&b, client, sizeof(client));
+	buf_str(&b, name);
+	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, c->guesses.key, sizeof(c->guesses.key),
+	                     b.p, b.n, mac) == 0)
+		memcpy(&as.who, mac, sizeof(as.who));
 	return as;
 }
 
@@ -171,7 +182,7 @@ static struct slots_client as_user(const struct slots_client *who, struct str qu
 static char answer_client(int file, struct str question,
                           const struct users_client *client)
 {
-	const struct slots_client user = as_user(&client->who, question);
+	const struct slots_client user = as_user(client, question);
 	char answer;
 
 	if (tally_full(client->guesses.name, &user, clock_ms() / 1000) ||

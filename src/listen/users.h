@@ -31,9 +31,11 @@ bool users_match(struct str text, struct str user, struct str password);
 /* Opens the file: regular, closed to others. Descriptor, or -errno with words in ret_why. */
 int users_open(const char *path, struct buf *ret_why);
 
-/* Where wrong passwords are counted; NULL: they are not. */
+/* Where wrong passwords are counted; NULL: they are not. The key: nobody can choose a name that
+ * counts as another client's. */
 struct users_guesses {
 	struct tally *name, *all;
+	unsigned char key[16];
 };
 struct users_guesses users_guesses_new(void);
 void users_guesses_close(struct users_guesses g); /* for this process alone */

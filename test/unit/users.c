@@ -168,7 +168,8 @@ static void test_guesses(void **state)
 {
 	const struct users_guesses g = users_guesses_new();
 	const struct users_client eve = { g, { AF_INET, 7 } },
-	                          ann = { g, { AF_INET, 8 } };
+	                          ann = { g, { AF_INET, 8 } },
+	                          cob = { g, { AF_INET, 9 } };
 	_cleanup_buf_ struct buf file = BUF_INIT, why = BUF_INIT;
 	int fd, from, wrong = 0, r;
 
@@ -198,6 +199,10 @@ static void test_guesses(void **state)
 	}
 	assert_int_equal(asks(from, &eve, STR("bob"), STR("secret")), 450);
 	assert_int_equal(asks(from, &ann, STR("bob"), STR("secret")), 0);
+	/* No other bits of a name make up for those of the address. */
+	for (int i = 0; i < USERS_GUESSES; i++)
+		assert_int_equal(asks(from, &cob, STR("`nn"), STR("x")), 535);
+	assert_int_equal(asks(from, &ann, STR("ann"), STR("secret")), 0);
 	while (wait(NULL) > 0)
 		;
 	close(from);
