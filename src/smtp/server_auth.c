@@ -7,11 +7,6 @@ bool server_auth_offered(const struct server *s)
 	       (s->tls || s->conf->auth_insecure);
 }
 
-bool server_auth_down(const struct server *s)
-{
-	return s->conf->tls_down && s->conf->auth_offered && !s->conf->auth_insecure;
-}
-
 /* May be a user's name or a password: what our own log and other programs can take. */
 static bool legal(struct str v)
 {
@@ -105,7 +100,7 @@ void server_auth(struct server *s, struct str arg, struct buf *out)
 		server_say(s, out, 502, "5.5.1 There are no logins here");
 	} else if (s->user.n || s->open) {
 		server_say(s, out, 503, "5.5.1 Not now");
-	} else if (server_auth_down(s)) {
+	} else if (!server_auth_offered(s) && s->conf->tls_down) {
 		server_say(s, out, 454, "4.7.0 Logins are not possible now");
 	} else if (!server_auth_offered(s)) {
 		server_say(s, out, 538, "5.7.11 Only under TLS: say STARTTLS first");

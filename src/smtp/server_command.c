@@ -115,7 +115,7 @@ static void run_rcpt(struct server *s, struct str arg, struct buf *out)
 		return;
 	}
 	if (!s->conf->trusted && !s->user.n) {
-		if (server_auth_down(s))
+		if (s->conf->tls_down && s->conf->auth_offered)
 			server_say(s, out, 451, "4.7.0 Logins are not possible now");
 		else
 			server_say(s, out, 550, "5.7.1 This client may not send here");

@@ -27,8 +27,6 @@ void server_command(struct server *s, struct str line, struct buf *out);
 void server_auth(struct server *s, struct str arg, struct buf *out);
 void server_auth_line(struct server *s, struct str line, struct buf *out);
 bool server_auth_offered(const struct server *s);
-/* Would there be logins, were there TLS? */
-bool server_auth_down(const struct server *s);
 
 /* Takes content from bytes, up to its end at the most; gives the octets used. After the
  * end the reply is out and the state another one. */

@@ -15,6 +15,7 @@ enum {
 	FEW_ERRORS = 16,
 	BYTEWISE = 32,
 	TLS_DOWN = 64,
+	INSECURE = 128,
 };
 
 static void setup(struct serverbed *b, unsigned how)
@@ -22,6 +23,7 @@ static void setup(struct serverbed *b, unsigned how)
 	bed_open(b);
 	b->conf.tls_offered = how & TLS_OFFERED;
 	b->conf.tls_down = how & TLS_DOWN;
+	b->conf.auth_insecure = how & INSECURE;
 	b->conf.auth_offered = how & AUTH_OFFERED;
 	b->conf.tls = how & TLS;
 	b->conf.trusted = !(how & STRANGER);
@@ -149,6 +151,9 @@ static const struct {
 	{ "a user while TLS is down", TLS_DOWN | AUTH_OFFERED | STRANGER,
 	  "AUTH PLAIN AHVzZXIAcHc=\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\n", "454 250 451",
 	  "mail \n" },
+	{ "a user who waits for TLS", TLS_DOWN | AUTH_OFFERED | STRANGER | INSECURE,
+	  "MAIL FROM:<>\r\nRCPT TO:<a>\r\nRSET\r\nAUTH PLAIN AHVzZXIAcHc=\r\n",
+	  "250 451 250 235", "mail \nauth user pw\n" },
 	{ "PLAIN", AUTH_OFFERED | TLS | STRANGER,
 	  "EHLO x\r\nAUTH PLAIN AHVzZXIAcHc=\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\n"
 	  "AUTH PLAIN AHVzZXIAcHc=\r\nRSET\r\nAUTH PLAIN AHVzZXIAcHc=\r\n",
