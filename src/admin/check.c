@@ -36,6 +36,18 @@ void check_good(struct check *c, const char *fmt, ...)
 	va_end(ap);
 }
 
+static void note(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Mail goes out all the same. */
+static void note(struct check *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add_line(c, "note     ", fmt, ap);
+	va_end(ap);
+}
+
 void check_wrong(struct check *c, const char *fmt, ...)
 {
 	va_list ap;
@@ -115,11 +127,11 @@ static void check_rules(struct check *c, const struct conf *conf)
 		                      !covers(before->match, r->match)))
 			before++;
 		if (before < r)
-			check_wrong(
-			    c,
-			    "masquerade (line %d) is never used: the one of line %d "
-			    "matches the same addresses first; put it in front",
-			    r->line, before->line);
+			note(c,
+			     "masquerade (line %d) is never used: the one of line %d "
+			     "matches "
+			     "the same addresses first; put it in front, or remove it",
+			     r->line, before->line);
 	}
 }
 
