@@ -221,21 +221,24 @@ class Syslog(threading.Thread):
 
     def __init__(self, root, path):
         super().__init__(daemon=True)
-        self.path = os.path.join(root, path)
+        self.path, self.over = os.path.join(root, path), False
         name = os.path.join(root, "dev", "log")
         if os.path.lexists(name):
             os.unlink(name)
         self.s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.s.bind(name)
+        folder = os.open(os.path.dirname(name), os.O_RDONLY)
+        self.s.bind(f"/proc/self/fd/{folder}/log")  # a path of a socket must be short
+        os.close(folder)
         os.chmod(name, 0o666)
         self.start()
 
     def run(self):
         with open(self.path, "ab", buffering=0) as f:
-            while line := self.s.recv(8192):
+            while (line := self.s.recv(8192)) or not self.over:
                 f.write(line.partition(b">")[2].rstrip(b"\n") + b"\n")
 
     def end(self):
+        self.over = True
         self.s.shutdown(socket.SHUT_RDWR)
         self.join()
         self.s.close()
