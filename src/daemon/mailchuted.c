@@ -241,7 +241,7 @@ static bool desk_settle(void *arg)
 {
 	struct daemon *d = arg;
 
-	return journals_settle(&d->sched, clock_real()) == JOURNAL_DONE;
+	return journals_settle(&d->sched, clock_real()) < JOURNAL_STUCK;
 }
 
 /* Those who flush wait until everything that could be tried was tried. */
