@@ -36,10 +36,7 @@ void check_good(struct check *c, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void note(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-/* Mail goes out all the same. */
-static void note(struct check *c, const char *fmt, ...)
+void check_note(struct check *c, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -127,11 +124,11 @@ static void check_rules(struct check *c, const struct conf *conf)
 		                      !covers(before->match, r->match)))
 			before++;
 		if (before < r)
-			note(c,
-			     "masquerade (line %d) is never used: the one of line %d "
-			     "matches "
-			     "the same addresses first; put it in front, or remove it",
-			     r->line, before->line);
+			check_note(c,
+			           "masquerade (line %d) is never used: the one of line "
+			           "%d matches the same addresses first; put it in "
+			           "front, or remove it",
+			           r->line, before->line);
 	}
 }
 

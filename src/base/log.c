@@ -24,7 +24,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 		                    [LOG_LEVEL_INFO] = LOG_INFO,
 		                    [LOG_LEVEL_DEBUG] = LOG_DEBUG };
 	char room[512] = ""; /* nearly all lines */
-	_cleanup_buf_ struct buf b = { .p = room, .cap = sizeof(room), .lent = true };
+	_cleanup_buf_ struct buf b = buf_on(room, sizeof(room));
 	va_list ap;
 
 	if (level == LOG_LEVEL_DEBUG && !log_debug)

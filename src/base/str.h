@@ -102,11 +102,12 @@ struct buf {
 /* A buffer that needs no malloc() before it holds BUF_SMALL_MAX octets: for addresses and the
  * like. It stays in the block that declares it: no copy of it is a buffer. */
 #define BUF_SMALL_MAX 64
-#define BUF_SMALL buf_on((char[BUF_SMALL_MAX]){ "" })
+#define BUF_SMALL buf_on((char[BUF_SMALL_MAX]){ "" }, BUF_SMALL_MAX)
 
-static inline struct buf buf_on(char room[static BUF_SMALL_MAX])
+/* One on n octets of somebody else's, the first of them a NUL or soon written to. */
+static inline struct buf buf_on(char *room, size_t n)
 {
-	return (struct buf){ .p = room, .cap = BUF_SMALL_MAX, .lent = true };
+	return (struct buf){ .p = room, .cap = n, .lent = true };
 }
 
 extern char buf_nothing[1]; /* what empty buffers hold: a NUL */

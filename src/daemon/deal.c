@@ -177,8 +177,7 @@ bool deal_give(struct route *r, const struct place *p)
 	j->uid = uid;
 	jobs_size(&r->jobs, j, size);
 	*packet = (struct job_packet){ .fds = { fds[0], fds[1] }, .n = j->noted ? 2 : 1 };
-	line =
-	    (struct buf){ .p = packet->text, .cap = sizeof(packet->text), .lent = true };
+	line = buf_on(packet->text, sizeof(packet->text));
 	buf_z(&line, "job ");
 	buf_z(&line, p->id.c);
 	buf_c(&line, ' ');

@@ -6,7 +6,7 @@
 
 void queue_path(const char *route, const struct place *p, char path[static QUEUE_PATH])
 {
-	struct buf b = { .p = path, .cap = QUEUE_PATH, .lent = true };
+	struct buf b = buf_on(path, QUEUE_PATH);
 
 	buf_z(&b, p->due ? route : "new");
 	buf_c(&b, '/');
