@@ -1,5 +1,6 @@
 """What drain and mix share: a sink, a line with delay, and queues that are full before anything
 runs. All on 127.0.0.1; everything is ended by its process id."""
+import atexit
 import os
 import re
 import subprocess
@@ -25,6 +26,7 @@ class Tool:
         if not os.path.exists(path):
             common.fail(f"{path} is not built")
         self.p = subprocess.Popen([path, *map(str, args)], stdout=subprocess.PIPE, text=True)
+        atexit.register(self.p.kill)  # whatever becomes of us
         self.lines, self.more = [], threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
         self.port = int(self.wait("port", 10))

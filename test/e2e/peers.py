@@ -120,7 +120,11 @@ class Peer:
                 self.argv(), stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                 preexec_fn=chroot_into(self.root), start_new_session=True,
                 env={"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C"})
-        wait_for(self.answers, START_SECONDS, f"{self.name} answers; {self.console()}")
+        try:
+            wait_for(self.answers, START_SECONDS, f"{self.name} answers; {self.console()}")
+        except BaseException:
+            self.kill()
+            raise
 
     def answers(self):
         if self.process.poll() is not None:
