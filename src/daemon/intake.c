@@ -22,6 +22,7 @@ enum {
 	CLEARED_EVERY_MS = 60000, /* ...and no more often */
 	KEPT_MS = 1000,           /* after one has left: those kept waiting may come in */
 	ADOPT_RETRY_MS = 10000,   /* after the disk was full */
+	CENSUS_AFTER_MS = 1000,   /* what goes at once need not be counted */
 	CENSUS_MAX = 1 << 20,     /* octets that the counting child may say */
 	DOOR_SHUT = 600,          /* seconds that a shut door stays so without us */
 	DOOR_RENEW = 300,
@@ -52,6 +53,7 @@ static void census_begin(struct intake *in)
 {
 	int fds[2];
 
+	in->census_at = -1;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return;
 	in->census_pid = fork();
@@ -71,13 +73,14 @@ static void census_begin(struct intake *in)
 
 /* Counts go wrong by what comes and goes during a count, and by what no push lived to tell: so
  * a door is not kept shut by a count that is old. */
-static void count_again(struct intake *in, int64_t now)
+static void count(struct intake *in, int64_t now)
 {
-	bool due = in->door_renew && now >= in->door_renew;
+	bool due = (in->door_renew && now >= in->door_renew) || in->spool->uncounted;
 
-	if (in->census >= 0 || (!due && !in->spool->uncounted))
-		return;
-	census_begin(in);
+	if (in->census_at >= 0)
+		due = clock_ms() >= in->census_at;
+	if (due && in->census < 0)
+		census_begin(in);
 }
 
 /* What left during the count may have been seen before: rather too few than too many, which
@@ -246,7 +249,7 @@ void intake_door(struct intake *in, int64_t now)
 	struct door d = { .size = in->conf->max_message_size };
 	bool was_shut = in->shut;
 
-	count_again(in, now);
+	count(in, now);
 	if (!in->changed && (in->door_renew == 0 || now < in->door_renew))
 		return;
 	in->changed = false;
@@ -391,7 +394,7 @@ void intake_open(struct intake *in, struct spool *s, const struct conf *c)
 {
 	*in = (struct intake){ .spool = s, .conf = c, .census = -1, .scan = true };
 	in->changed = true;
-	census_begin(in);
+	in->census_at = clock_ms() + CENSUS_AFTER_MS;
 }
 
 void intake_close(struct intake *in)
@@ -491,11 +494,14 @@ bool intake_adopt(struct intake *in)
 
 int64_t intake_next(const struct intake *in)
 {
-	int64_t tell = in->cleareds ? in->tell_cleared : -1;
+	const int64_t at[] = { in->cleareds ? in->tell_cleared : -1, in->census_at,
+		               in->scan ? in->scan_after : -1 };
+	int64_t next = -1;
 
-	if (!in->scan)
-		return tell;
-	return tell >= 0 && tell < in->scan_after ? tell : in->scan_after;
+	for (size_t i = 0; i < ARRAY_LEN(at); i++)
+		if (at[i] >= 0 && (next < 0 || at[i] < next))
+			next = at[i];
+	return next;
 }
 
 bool intake_awake(const struct intake *in)

@@ -43,6 +43,7 @@ struct intake {
 	size_t takens;
 	unsigned taken_n;
 	struct usage usage;
+	int64_t census_at; /* to begin the first count; -1: it has begun */
 	int census;        /* a child counts what waits: its pipe, or -1 */
 	struct usage gone; /* what left meanwhile */
 	pid_t census_pid;
@@ -53,7 +54,7 @@ struct intake {
 	unsigned long adopted; /* messages that came in, ever */
 };
 
-/* Begins to count what waits, and writes the door. */
+/* A second later it counts what waits. */
 void intake_open(struct intake *in, struct spool *s, const struct conf *c);
 void intake_close(struct intake *in);
 /* The configuration was read anew. */
@@ -67,7 +68,7 @@ void intake_rescan(struct intake *in);
 bool intake_adopt(struct intake *in);
 /* Writes the door when it has to be another one. */
 void intake_door(struct intake *in, int64_t now);
-/* Monotonic milliseconds when intake_adopt() has something to do, or -1. */
+/* Monotonic milliseconds when intake_adopt() or intake_door() has something to do, or -1. */
 int64_t intake_next(const struct intake *in);
 /* Is a scan about to begin? Then there is nothing to learn from the FIFO. */
 bool intake_awake(const struct intake *in);

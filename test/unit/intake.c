@@ -125,12 +125,49 @@ static void rests(void **state)
 	intake_close(&in);
 }
 
+/* What waits at the start is counted a second later: most of it may be gone by then. */
+static void counts_later(void **state)
+{
+	static const char text[] =
+	    "mailchute 1\nU1000 -\nT1700000000\nmailchute-drop 1\nFa@b.example\n"
+	    "Rb@c.example\n\nSubject: x\n\nx\n";
+	struct bed *b = *state;
+	struct conf c = { .max_message_size = 1 << 20, .max_per_user = 2 };
+	struct id gone = nth(0), waits[] = { nth(1), nth(2) };
+	int64_t next, begun = clock_ms();
+	struct intake take;
+
+	put(in("queue/new", &gone, ""), str_z(text), 0600);
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++)
+		put(in("queue/new", &waits[i], ""), str_z(text), 0600);
+	intake_open(&take, &b->s, &c);
+	look(&take);
+	intake_door(&take, NOW);
+	assert_int_equal(take.census, -1);
+	next = intake_next(&take);
+	assert_in_range(next, begun + 500, clock_ms() + 1500);
+	/* One goes, of which nothing is known yet. */
+	assert_int_equal(unlink(in("queue/new", &gone, "")), 0);
+	intake_count(&take, 1000, sizeof(text) - 1, -1);
+	assert_true(intake_may(&take, 1000, NULL));
+	poll(NULL, 0, (int)(next - clock_ms()) + 1);
+	intake_door(&take, NOW);
+	assert_true(take.census >= 0);
+	while (take.census >= 0)
+		intake_census(&take);
+	assert_int_equal(usage_of(&take.usage, 1000), ARRAY_LEN(waits));
+	assert_false(intake_may(&take, 1000, NULL));
+	assert_int_equal(intake_next(&take), -1);
+	intake_close(&take);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(poked_in_the_middle, bed_setup,
 		                                bed_teardown),
 		cmocka_unit_test_setup_teardown(rests, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(counts_later, bed_setup, bed_teardown),
 	};
 
 	return cmocka_run_group_tests_name("intake", tests, NULL, NULL);
