@@ -7,13 +7,12 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "daemon/answers.h"
 #include "daemon/apply.h"
 #include "daemon/boot.h"
+#include "daemon/state.h"
 #include "prog/child.h"
 #include "prog/fence.h"
-#include "daemon/desk.h"
-#include "daemon/intake.h"
-#include "daemon/routes.h"
 #include "prog/who.h"
 #include "spool/journal.h"
 #include "spool/notefile.h"
@@ -33,7 +32,6 @@ enum {
 	LOCK_WAIT_MS = 60000,
 	LEAVE_WAIT_MS = 30000,
 	CONF_TIMEOUT_MS = 20000,
-	STATE_EVERY_MS = 1000,
 	SWEEP_NOTES_MS = 1000, /* between two pieces of the notes' sweep */
 	FIXED_POLLS = 4,
 	STUCK_MAX = 200000, /* two journals' messages */
@@ -51,7 +49,7 @@ struct daemon {
 	struct routes routes;
 	struct jobs stuck; /* sched.stuck, .replayed */
 	enum journal_result replayed;
-	struct desk *desk; /* NULL: no socket */
+	struct answers answers;
 	int signals, timer;
 	int64_t sync_at; /* monotonic ms, -1: nothing to sync */
 	int64_t rescan;  /* real seconds */
@@ -61,12 +59,8 @@ struct daemon {
 	int64_t leave_until; /* monotonic ms, 0: not leaving */
 	int64_t sweep_at; /* monotonic ms: the next piece of the notes' sweep; -1: none */
 	long sweep;       /* up to here the notes were looked at */
-	unsigned long flush_from; /* messages done with when the flush began */
-	struct buf state;         /* as last written */
-	int64_t state_at; /* monotonic ms: not before; 0: nothing is to be written */
-	int64_t state_next;
-	size_t state_down; /* routes that were down then */
-	int64_t watch_at;  /* monotonic ms: routes_watch() is due; -1: not */
+	struct state state;
+	int64_t watch_at; /* monotonic ms: routes_watch() is due; -1: not */
 };
 
 /* Configuration */
@@ -143,122 +137,11 @@ static void on_news(void *arg)
 	routes_news(&d->routes);
 }
 
-/* What somebody does with one message: then the dial-up line is wanted, too. */
-static void on_verb_news(void *arg)
-{
-	struct daemon *d = arg;
-
-	routes_asked(&d->routes, clock_real());
-	routes_news(&d->routes);
-}
-
 static void on_count(void *arg, uid_t uid, int64_t octets, int sign)
 {
 	struct daemon *d = arg;
 
 	intake_count(&d->intake, uid, octets, sign);
-}
-
-static void on_gone(void *arg, uid_t uid, int64_t octets)
-{
-	on_count(arg, uid, octets, -1);
-}
-
-static void on_back(void *arg, uid_t uid, int64_t octets)
-{
-	on_count(arg, uid, octets, 1);
-}
-
-static void desk_who(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name)
-{
-	(void)arg;
-	who_is(uid, ret_login, ret_name);
-}
-
-static void desk_groups(void *arg, uid_t uid, struct buf *ret)
-{
-	(void)arg;
-	who_is_in(uid, ret);
-}
-
-static int64_t desk_listener(void *arg)
-{
-	const struct daemon *d = arg;
-
-	return d->conf.listener_uid;
-}
-
-static bool desk_may(void *arg, uid_t uid, int64_t *ret_max, struct buf *ret_words)
-{
-	struct daemon *d = arg;
-
-	*ret_max = d->conf.max_message_size ? d->conf.max_message_size : INT64_MAX;
-	if (!intake_may(&d->intake, uid, ret_words))
-		return false;
-	if (intake_room(&d->intake, uid, 0))
-		return true;
-	buf_z(ret_words, "the spool's disk is nearly full (min-free)");
-	return false;
-}
-
-static void desk_submitted(void *arg, const struct id *id, uid_t uid, struct str login,
-                           int64_t size)
-{
-	struct daemon *d = arg;
-	_cleanup_buf_ struct buf line = BUF_INIT;
-
-	log_value(&line, "login", login);
-	intake_client(&d->intake, id, uid, &line);
-	log_line(LOG_LEVEL_INFO, "adopted id=%s uid=%u%s size=%lld drop=socket", id->c,
-	         (unsigned)uid, line.n ? line.p : "", (long long)size);
-	d->intake.adopted++;
-	intake_count(&d->intake, uid, size, 1);
-	routes_news(&d->routes);
-}
-
-static bool desk_flush(void *arg, uid_t uid, struct str route, struct buf *ret_words)
-{
-	struct daemon *d = arg;
-
-	if (!routes_try_now(&d->routes, route, clock_real(), uid == 0)) {
-		buf_z(ret_words, "there is no such route");
-		return false;
-	}
-	if (!desk_flushing(d->desk))
-		d->flush_from = routes_removed_ever(&d->routes);
-	intake_poke(&d->intake);
-	return true;
-}
-
-static bool desk_in_hand(void *arg, const struct id *id, enum verb v, uid_t by)
-{
-	struct daemon *d = arg;
-
-	return routes_in_hand(&d->routes, id, v, by);
-}
-
-static bool desk_settle(void *arg)
-{
-	struct daemon *d = arg;
-
-	return journals_settle(&d->sched, clock_real()) < JOURNAL_STUCK;
-}
-
-/* Those who flush wait until everything that could be tried was tried. */
-static void answer_flush(struct daemon *d)
-{
-	_cleanup_buf_ struct buf words = BUF_INIT, others = BUF_INIT;
-
-	if (!d->desk || !desk_flushing(d->desk) ||
-	    (d->intake.scan && !d->intake.stopped) || !routes_quiet(&d->routes))
-		return;
-	buf_fmt(&words, "%lu done with", routes_removed_ever(&d->routes) - d->flush_from);
-	if (d->intake.stopped)
-		buf_z(&words, "; what was dropped cannot be taken in at present");
-	buf_str(&others, buf_view(&words));
-	routes_words(&d->routes, true, &words);
-	routes_words(&d->routes, false, &others);
-	desk_answer(d->desk, buf_view(&words), buf_view(&others));
 }
 
 /* Events */
@@ -277,45 +160,6 @@ static void on_signal(struct daemon *d, int64_t now)
 			routes_stop(&d->routes);
 		}
 	}
-}
-
-/* At once when a route went down or is back, since who asks is told what is written here; but
- * not again and again: budgets change with every message. */
-static void state_save(struct daemon *d)
-{
-	_cleanup_buf_ struct buf b = BUF_INIT;
-	int64_t now = clock_ms();
-	size_t down = routes_down(&d->routes);
-	bool at_once = d->sched.leaving || down != d->state_down;
-
-	d->state_at = 0;
-	buf_z(&b, "mailchute-state 1\n");
-	routes_state_print(&d->routes, &b);
-	if (str_eq(buf_view(&b), buf_view(&d->state)))
-		return;
-	if (!at_once && now < d->state_next) {
-		d->state_at = d->state_next;
-		return;
-	}
-	d->state_next = now + STATE_EVERY_MS;
-	d->state_down = down;
-	spool_state_write(&d->spool, buf_view(&b));
-	buf_reset(&d->state);
-	buf_str(&d->state, buf_view(&b));
-}
-
-static void state_load(struct daemon *d, int64_t now)
-{
-	_cleanup_buf_ struct buf b = BUF_INIT;
-	struct str rest, line;
-
-	if (spool_state_read(&d->spool, &b) < 0)
-		return;
-	rest = buf_view(&b);
-	if (!str_cut(&rest, '\n', &line) || !str_eq(line, STR("mailchute-state 1")))
-		return;
-	while (rest.n && str_cut(&rest, '\n', &line))
-		routes_state_take(&d->routes, line, now);
 }
 
 static void sync_removals(struct daemon *d)
@@ -368,9 +212,9 @@ static int sleep_ms(const struct daemon *d)
 	const int64_t at[] = { intake_next(&d->intake),
 		               d->sync_at,
 		               d->sweep_at,
-		               d->desk ? desk_next(d->desk) : -1,
+		               d->answers.desk ? desk_next(d->answers.desk) : -1,
 		               d->watch_at,
-		               d->state_at ? d->state_at : -1,
+		               d->state.at ? d->state.at : -1,
 		               d->leave_until ? d->leave_until : -1 };
 
 	for (size_t i = 0; i < ARRAY_LEN(at); i++)
@@ -437,16 +281,16 @@ static void wait_and_hear(struct daemon *d)
 		                .events = POLLIN };
 	p[2] = (struct pollfd){ .fd = d->timer, .events = POLLIN };
 	p[3] = (struct pollfd){ .fd = d->intake.census, .events = POLLIN };
-	if (d->desk && !d->sched.leaving)
-		desk_n = desk_polls(d->desk, p + FIXED_POLLS);
+	if (d->answers.desk && !d->sched.leaving)
+		desk_n = desk_polls(d->answers.desk, p + FIXED_POLLS);
 	of_routes = p + FIXED_POLLS + desk_n;
 	routes_n = routes_polls(&d->routes, of_routes);
 	if (poll(p, FIXED_POLLS + desk_n + routes_n, sleep_ms(d)) >= 0) {
 		now = clock_real();
 		hear_fixed(d, p, now);
 		routes_hear(&d->routes, &d->sched, of_routes, routes_n, now);
-		if (d->desk && !d->sched.leaving)
-			desk_hear(d->desk, p + FIXED_POLLS, desk_n);
+		if (d->answers.desk && !d->sched.leaving)
+			desk_hear(d->answers.desk, p + FIXED_POLLS, desk_n);
 		if (now >= d->rescan || d->rescan > now + RESCAN_EVERY)
 			rescan(d, now);
 		sweep_notes(d, now);
@@ -467,9 +311,9 @@ static void serve(struct daemon *d)
 			routes_due(&d->routes);
 		routes_work(&d->routes, &d->sched, now);
 		intake_door(&d->intake, now);
-		answer_flush(d);
+		answers_flush(&d->answers);
 		sync_removals(d);
-		state_save(d);
+		state_save(&d->state, &d->spool, &d->routes, d->sched.leaving);
 		if (d->sched.leaving &&
 		    (!routes_at_work(&d->routes) || clock_ms() >= d->leave_until))
 			return;
@@ -527,32 +371,6 @@ static int spool_begin(struct daemon *d)
 	return 0;
 }
 
-static void open_desk(struct daemon *d)
-{
-	static const struct desk_ops model = { .who = desk_who,
-		                               .groups = desk_groups,
-		                               .listener = desk_listener,
-		                               .may = desk_may,
-		                               .submitted = desk_submitted,
-		                               .flush = desk_flush,
-		                               .verbs = { .in_hand = desk_in_hand,
-		                                          .settle = desk_settle,
-		                                          .news = on_verb_news,
-		                                          .gone = on_gone,
-		                                          .back = on_back } };
-	static struct desk_ops ops;
-	int e = 0;
-
-	ops = model;
-	ops.arg = ops.verbs.arg = d;
-	d->desk = desk_open(d->socket_path, &d->spool, d->libexec, &ops, &e);
-	if (!d->desk)
-		log_line(LOG_LEVEL_WARNING,
-		         "no-socket path=%s why=\"%s; mailq, and programs that may not "
-		         "write to the spool, do without\"",
-		         d->socket_path, strerror(e < 0 ? -e : e));
-}
-
 /* How many messages one push can have: two descriptors each. Where few may be open, a part of
  * them. */
 static unsigned jobs_max(unsigned files)
@@ -601,9 +419,13 @@ static int begin(struct daemon *d)
 		         strerror(-e));
 		return EX_CANTCREAT;
 	}
-	state_load(d, now);
+	state_load(&d->spool, &d->routes, now);
 	intake_open(&d->intake, &d->spool, &d->conf);
-	open_desk(d);
+	d->answers = (struct answers){ .intake = &d->intake,
+		                       .routes = &d->routes,
+		                       .sched = &d->sched,
+		                       .conf = &d->conf };
+	answers_open(&d->answers, d->socket_path, d->libexec);
 	d->sync_at = d->sweep_at = d->watch_at = -1;
 	d->rescan = now + RESCAN_EVERY;
 	log_line(LOG_LEVEL_INFO, "ready version=%s spool=%s route=%s", MAILCHUTE_VERSION,
@@ -706,7 +528,7 @@ int main(int argc, char **argv)
 	if (e)
 		return e;
 	serve(&d);
-	desk_close(d.desk);
+	answers_close(&d.answers);
 	intake_close(&d.intake);
 	routes_close(&d.routes);
 	jobs_free(&d.stuck);
