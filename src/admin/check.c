@@ -222,6 +222,8 @@ static void check_conf(struct check *c)
 	conf_free(&conf);
 }
 
+/* ---- The spool, and mailchuted ---- */
+
 /* One thing of the spool: its type and mode. */
 static bool check_path(struct check *c, const char *name, mode_t type, mode_t mode)
 {
@@ -230,8 +232,15 @@ static bool check_path(struct check *c, const char *name, mode_t type, mode_t mo
 
 	buf_fmt(&path, "%s%s%s", c->spool_path, name[0] ? "/" : "", name);
 	if (lstat(path.p, &st) < 0) {
-		check_wrong(c, "%s: %s; mailchuted makes it when it starts", path.p,
-		            strerror(errno));
+		int e = errno;
+
+		if (e == ENOENT && !name[0])
+			check_wrong(
+			    c, "%s: %s; install -d -m 755 -o %s -g %s %s makes it",
+			    path.p, strerror(e), MAILCHUTE_USER, MAILCHUTE_USER, path.p);
+		else
+			check_wrong(c, "%s: %s; mailchuted makes it when it starts",
+			            path.p, strerror(e));
 		return false;
 	}
 	if ((st.st_mode & S_IFMT) != type) {
@@ -245,6 +254,19 @@ static bool check_path(struct check *c, const char *name, mode_t type, mode_t mo
 		return false;
 	}
 	return true;
+}
+
+/* True: anybody can leave mail there. */
+static bool check_spool(struct check *c)
+{
+	bool takes = check_path(c, "", S_IFDIR, 0755) &
+	             check_path(c, "in", S_IFDIR, 0711) &
+	             check_path(c, "in/drop", S_IFDIR, 03777);
+
+	/* Only wakes: mail waits without it. */
+	if (check_path(c, "in/wake", S_IFIFO, 0622) && takes)
+		check_good(c, "spool %s", c->spool_path);
+	return takes;
 }
 
 /* mailchuted makes it when it starts; without it mail goes out all the same. */
@@ -267,7 +289,28 @@ static void check_socket(struct check *c)
 		check_good(c, "socket %s", a.sun_path);
 }
 
-static void check_daemon(struct check *c)
+/* What becomes of mail meanwhile. */
+static void say_down(struct check *c, bool takes)
+{
+	_cleanup_buf_ struct buf path = BUF_INIT;
+	struct stat st;
+
+	buf_fmt(&path, "%s/in/drop", c->spool_path);
+	if (takes)
+		check_wrong(c, "mailchuted is not running; mail waits safely in %s",
+		            path.p);
+	else if (lstat(path.p, &st) < 0 && errno == ENOENT)
+		check_wrong(c,
+		            "mailchuted is not running, and there is no %s: until it is "
+		            "started, sendmail takes no mail",
+		            path.p);
+	else
+		check_wrong(c, "mailchuted is not running, and with the spool as it is, "
+		               "sendmail may take no mail");
+}
+
+/* takes: anybody can leave mail in the drop. */
+static void check_daemon(struct check *c, bool takes)
 {
 	_cleanup_buf_ struct buf path = BUF_INIT;
 	_cleanup_fd_ int fd = -1;
@@ -283,8 +326,7 @@ static void check_daemon(struct check *c)
 		check_socket(c);
 		return;
 	}
-	check_wrong(c, "mailchuted is not running; mail waits safely in %s/in/drop",
-	            c->spool_path);
+	say_down(c, takes);
 }
 
 /* What has been lying in the drop for a minute is not being taken. */
@@ -335,11 +377,7 @@ int check_run(const char *conf_path, const char *spool_path)
 	             *c = &check;
 
 	check_conf(c);
-	if (check_path(c, "", S_IFDIR, 0755) & check_path(c, "in", S_IFDIR, 0711) &
-	    check_path(c, "in/drop", S_IFDIR, 03777) &
-	    check_path(c, "in/wake", S_IFIFO, 0622))
-		check_good(c, "spool %s", c->spool_path);
-	check_daemon(c);
+	check_daemon(c, check_spool(c));
 	check_drop(c);
 	check_kernel(c);
 	(void)io_write(1, c->out.p, c->out.n);
