@@ -50,6 +50,23 @@ void session_log_trouble(const struct session *s, const char *what, struct str w
 	log_line(LOG_LEVEL_WARNING, "smtpd what=%s%s", what, line.p);
 }
 
+void session_log_certificate(const struct session *s, struct str why)
+{
+	_cleanup_buf_ struct buf line = BUF_INIT, again = BUF_INIT;
+	const struct listen *l = s->listen;
+	const struct quiet_state state = { str_z(l->at), why };
+
+	if (!quiet_news(s->c->quiet, &state, &s->c->client.who, !s->c->trusted,
+	                clock_ms() / 1000))
+		return;
+	if (!why.n)
+		buf_fmt(&again, "certificate and key can be used again (%s, %s)",
+		        l->tls_certificate, l->tls_key);
+	session_log_client(s, &line);
+	log_value(&line, "why", why.n ? why : buf_view(&again));
+	log_line(why.n ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "smtpd what=tls%s", line.p);
+}
+
 static void op_refused(void *arg, const char *verb, int code, struct str words)
 {
 	_cleanup_buf_ struct buf line = BUF_INIT;

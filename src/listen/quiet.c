@@ -3,23 +3,30 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+struct shared {
+	_Atomic uint64_t left_out;
+	/* The hash of a title << 32 | that of what is wrong there, 0: nothing. All 0: a free
+	 * place, where the search for one ends. */
+	_Atomic uint64_t news[QUIET_PLACES];
+};
+
 /* Not shared itself: a session must not say where the acceptor looks. Each table may be NULL. */
 struct quiet {
 	struct tally *clients, *strangers;
-	_Atomic uint64_t *left_out;
+	struct shared *shared;
 };
 
 struct quiet *quiet_new(void)
 {
 	struct quiet *q = calloc(1, sizeof(*q));
-	void *p = mmap(NULL, sizeof(*q->left_out), PROT_READ | PROT_WRITE,
+	void *p = mmap(NULL, sizeof(*q->shared), PROT_READ | PROT_WRITE,
 	               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (!q)
 		die_oom();
 	q->clients = tally_new(QUIET_CLIENT);
 	q->strangers = tally_new(QUIET_STRANGERS);
-	q->left_out = p == MAP_FAILED ? NULL : p;
+	q->shared = p == MAP_FAILED ? NULL : p;
 	return q;
 }
 
@@ -29,8 +36,8 @@ void quiet_free(struct quiet *q)
 		return;
 	tally_close(q->clients);
 	tally_close(q->strangers);
-	if (q->left_out)
-		munmap(q->left_out, sizeof(*q->left_out));
+	if (q->shared)
+		munmap(q->shared, sizeof(*q->shared));
 	free(q);
 }
 
@@ -43,8 +50,8 @@ bool quiet_may(const struct quiet *q, const struct slots_client *who, bool stran
 		return true;
 	if (tally_full(q->clients, who, now) ||
 	    (stranger && tally_full(q->strangers, &all, now))) {
-		if (q->left_out)
-			atomic_fetch_add(q->left_out, 1);
+		if (q->shared)
+			atomic_fetch_add(&q->shared->left_out, 1);
 		return false;
 	}
 	(void)tally_add(q->clients, who, now);
@@ -53,7 +60,48 @@ bool quiet_may(const struct quiet *q, const struct slots_client *who, bool stran
 	return true;
 }
 
+/* FNV-1a, folded; never 0. Words that share it are taken for the same, which takes 2^32. */
+static uint64_t hash(struct str s)
+{
+	uint64_t v = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < s.n; i++)
+		v = (v ^ (unsigned char)s.p[i]) * UINT64_C(1099511628211);
+	v = (v ^ v >> 32) & UINT32_MAX;
+	return v ? v : 1;
+}
+
+/* The place with that title's hash, or the free one where it belongs, and what it has; NULL: all
+ * are taken. */
+static _Atomic uint64_t *news_of(struct shared *s, uint64_t title, uint64_t *ret_has)
+{
+	for (size_t i = 0; i < QUIET_PLACES; i++) {
+		_Atomic uint64_t *p = &s->news[(title + i) % QUIET_PLACES];
+
+		*ret_has = atomic_load(p);
+		if (!*ret_has || *ret_has >> 32 == title)
+			return p;
+	}
+	return NULL;
+}
+
+bool quiet_news(const struct quiet *q, const struct quiet_state *state,
+                const struct slots_client *who, bool stranger, int64_t now)
+{
+	const uint64_t title = hash(state->at),
+	               words = state->words.n ? hash(state->words) : 0;
+	uint64_t has;
+	_Atomic uint64_t *p = q && q->shared ? news_of(q->shared, title, &has) : NULL;
+
+	if (!p)
+		return words && quiet_may(q, who, stranger, now);
+	if ((uint32_t)has == words || !quiet_may(q, who, stranger, now))
+		return false;
+	/* One that was faster has said it; or has taken a free place, and the next one says it. */
+	return atomic_compare_exchange_strong(p, &has, title << 32 | words);
+}
+
 uint64_t quiet_left_out(const struct quiet *q)
 {
-	return q && q->left_out ? atomic_exchange(q->left_out, 0) : 0;
+	return q && q->shared ? atomic_exchange(&q->shared->left_out, 0) : 0;
 }

@@ -46,10 +46,8 @@ static int watch_signals(void)
 	return signalfd(-1, &some, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static bool read_pem(struct session *s, const char *what, const char *path,
-                     struct buf *to)
+static bool read_pem(const char *what, const char *path, struct buf *to, struct buf *why)
 {
-	_cleanup_buf_ struct buf why = BUF_INIT;
 	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	int e = fd < 0 ? -errno : 0;
 
@@ -59,9 +57,8 @@ static bool read_pem(struct session *s, const char *what, const char *path,
 		e = io_slurp(fd, to, LINK_PEM_MAX);
 	if (e == 0 && to->n)
 		return true;
-	buf_fmt(&why, "%s %s cannot be used: %s", what, path,
+	buf_fmt(why, "%s %s cannot be used: %s", what, path,
 	        e < 0 ? strerror(-e) : "it is empty");
-	session_log_trouble(s, "tls", buf_view(&why));
 	return false;
 }
 
@@ -75,22 +72,20 @@ static int try_pair(void *arg, struct buf *out)
 	                str_z(s->listen->tls_priority), out);
 }
 
-static bool try_certificate(struct session *s)
+static bool try_certificate(struct session *s, struct buf *why)
 {
-	_cleanup_buf_ struct buf why = BUF_INIT;
 	const struct listen *l = s->listen;
 	int e;
 
-	if (!read_pem(s, "tls-certificate", l->tls_certificate, &s->certificate) ||
-	    !read_pem(s, "tls-key", l->tls_key, &s->key))
+	if (!read_pem("tls-certificate", l->tls_certificate, &s->certificate, why) ||
+	    !read_pem("tls-key", l->tls_key, &s->key, why))
 		return false;
-	e = child_run(try_pair, s, TRY_MS, TRY_MAX, &why);
+	e = child_run(try_pair, s, TRY_MS, TRY_MAX, why);
 	if (e == 0)
 		return true;
-	if (!why.n)
-		buf_fmt(&why, "TLS cannot be tried: %s", strerror(-e));
-	buf_fmt(&why, " (%s, %s)", l->tls_certificate, l->tls_key);
-	session_log_trouble(s, "tls", buf_view(&why));
+	if (!why->n)
+		buf_fmt(why, "TLS cannot be tried: %s", strerror(-e));
+	buf_fmt(why, " (%s, %s)", l->tls_certificate, l->tls_key);
 	return false;
 }
 
@@ -98,11 +93,15 @@ static bool try_certificate(struct session *s)
  * does not offer it: printers must not stand still for it. */
 static int read_certificate(struct session *s)
 {
+	_cleanup_buf_ struct buf why = BUF_INIT;
 	const struct listen *l = s->listen;
+	bool good;
 
 	if (!l || l->tls == LISTEN_TLS_NONE || !l->tls_certificate[0])
 		return 0;
-	if (try_certificate(s))
+	good = try_certificate(s, &why);
+	session_log_certificate(s, good ? STR_NONE : buf_view(&why));
+	if (good)
 		return 0;
 	buf_reset(&s->certificate);
 	return l->tls == LISTEN_TLS_IMPLICIT ? EX_CONFIG : 0;

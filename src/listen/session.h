@@ -56,9 +56,10 @@ struct session_conf {
  * client was silent for SLOTS_SILENT_MS, else behind that message, or after SESSION_LEAVE_MS; a message that was not answered with 250 is
  * not stored. Gives a code of sysexits(3): 0, also for clients that go without a word;
  * EX_DATAERR: -bs, and its input has ended inside of a message (its last word is 421);
- * EX_CONFIG: a section of implicit TLS whose certificate or key cannot be used (logged; the
- * client hears nothing). With STARTTLS that is logged, and STARTTLS is not offered. Blocks as long
- * as listen->timeout says, or without a section until the client ends it. */
+ * EX_CONFIG: a section of implicit TLS whose certificate or key cannot be used (logged
+ * where that is news to quiet; the client hears nothing). With STARTTLS that is logged likewise, and
+ * STARTTLS is not offered. Blocks as long as listen->timeout says, or without a section until the
+ * client ends it. */
 int session_run(const struct session_conf *c, int in, int out);
 
 /* May a client at ip relay without AUTH? n == 0 is one of this machine (unix: socket). */

@@ -34,6 +34,9 @@ struct session {
 void session_log_client(const struct session *s, struct buf *line);
 /* A warning: event smtpd. */
 void session_log_trouble(const struct session *s, const char *what, struct str why);
+/* What the session has found wrong with the section's certificate and key (n == 0: nothing), where
+ * that is news (quiet.h). */
+void session_log_certificate(const struct session *s, struct str why);
 /* Appends "[192.0.2.1]" or "[IPv6:2001:db8::1]", our address of a socket of TCP. */
 void session_literal(int fd, struct buf *ret);
 /* The functions of the server's dialogue (smtp/server.h); arg is the session. */
