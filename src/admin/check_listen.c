@@ -36,7 +36,7 @@ static int read_conf(void *arg, struct buf *out)
 
 	if (e < 0)
 		return e;
-	e = conf_load_no_files(t->conf_path, &conf, out);
+	e = conf_load_some(t->conf_path, CONF_FILES_LISTENING, &conf, out);
 	if (e == 0)
 		conf_free(&conf);
 	return e;

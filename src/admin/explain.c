@@ -468,7 +468,7 @@ int explain_run(const struct explain_request *q)
 	int code;
 
 	(void)clock_real(); /* a test's clock is a file: opened while that can be done */
-	if (conf_load_no_files(q->conf, &conf, &err) < 0) {
+	if (conf_load_some(q->conf, 0, &conf, &err) < 0) {
 		rest = buf_view(&err);
 		while (rest.n && str_cut(&rest, '\n', &line))
 			if (line.n)

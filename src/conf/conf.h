@@ -108,9 +108,16 @@ struct conf {
  * open) and ret_err holds one or more lines "file:line: what is wrong; what would be
  * right". Nothing of a bad file is used. */
 int conf_load(const char *path, struct conf *ret, struct buf *ret_err);
-/* The same for who sends nothing and may be anybody, as mailchute-smtpd: the files that it names
- * are not looked at, but the certificates of listen sections. */
-int conf_load_no_files(const char *path, struct conf *ret, struct buf *ret_err);
+/* The files that a configuration names, by who needs them. */
+enum conf_files {
+	CONF_FILES_SENDING = 1, /* passwords, certificates, maps ... of all but listen */
+	CONF_FILES_LISTENING = 2, /* the certificates of listen sections */
+	CONF_FILES_USERS = 4,     /* the users-files of those, which few may read */
+};
+/* The same, but only these files (CONF_FILES_ bits) are looked at: the others may be missing,
+ * broken, or closed to the caller. */
+int conf_load_some(const char *path, unsigned files, struct conf *ret,
+                   struct buf *ret_err);
 void conf_free(struct conf *c);
 
 /* Adds the groups whose members rules and sender-override are for, each once, at

@@ -22,7 +22,7 @@ static int read_named(struct load *ld, int line, const char *key, const char *pa
 	struct stat st;
 	int e = 0;
 
-	if (ld->no_files)
+	if (!(ld->files & CONF_FILES_SENDING))
 		return -ENODATA;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0) {
@@ -83,7 +83,7 @@ static void check_secret(struct load *ld, const void *in, const char *key,
 	_cleanup_fd_ int fd = -1;
 
 	/* Where credentials are, only mailchuted knows. */
-	if (path[0] == '\0' || ld->no_files ||
+	if (path[0] == '\0' || !(ld->files & CONF_FILES_SENDING) ||
 	    str_starts(str_z(path), STR(CONF_CREDENTIAL)))
 		return;
 	fd = conf_open_secret(path, &why);

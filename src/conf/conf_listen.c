@@ -46,7 +46,8 @@ static void check_secret(struct load *ld, const void *in, const char *key,
 	int line = load_line(ld, in, key);
 	struct stat st;
 
-	if (path[0] == '\0' || ld->no_files || !see(ld, line, key, path))
+	if (path[0] == '\0' || !(ld->files & CONF_FILES_USERS) ||
+	    !see(ld, line, key, path))
 		return;
 	if (stat(path, &st) == 0 && (st.st_mode & 07))
 		load_error(ld, line,
@@ -61,7 +62,8 @@ static void check_certificate(struct load *ld, const void *in, const char *path)
 	_cleanup_fd_ int fd = -1;
 	int line = load_line(ld, in, key), e;
 
-	if (path[0] == '\0' || !see(ld, line, key, path))
+	if (path[0] == '\0' || !(ld->files & CONF_FILES_LISTENING) ||
+	    !see(ld, line, key, path))
 		return;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)

@@ -531,10 +531,11 @@ static int parse(struct load *ld, struct conf *c)
 	return ld->errors ? -EINVAL : 0;
 }
 
-static int load(const char *path, bool no_files, struct conf *ret, struct buf *ret_err)
+int conf_load_some(const char *path, unsigned files, struct conf *ret,
+                   struct buf *ret_err)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT, why = BUF_INIT;
-	struct load ld = { .path = path, .err = ret_err, .no_files = no_files };
+	struct load ld = { .path = path, .err = ret_err, .files = files };
 	struct conf c = { .listener_uid = -1 };
 	int line, e = load_file(&ld, &text);
 
@@ -556,10 +557,7 @@ static int load(const char *path, bool no_files, struct conf *ret, struct buf *r
 
 int conf_load(const char *path, struct conf *ret, struct buf *ret_err)
 {
-	return load(path, false, ret, ret_err);
-}
-
-int conf_load_no_files(const char *path, struct conf *ret, struct buf *ret_err)
-{
-	return load(path, true, ret, ret_err);
+	return conf_load_some(
+	    path, CONF_FILES_SENDING | CONF_FILES_LISTENING | CONF_FILES_USERS, ret,
+	    ret_err);
 }

@@ -24,9 +24,9 @@ struct load {
 	unsigned errors;
 	size_t last; /* where the last line of err begins */
 	struct conf_scan scan;
-	size_t closed; /* sections that have ended */
-	bool clean;    /* no value was refused: what holds between keys can be checked */
-	bool no_files; /* conf_load_no_files() */
+	size_t closed;  /* sections that have ended */
+	bool clean;     /* no value was refused: what holds between keys can be checked */
+	unsigned files; /* CONF_FILES_ bits: those that are looked at */
 	struct load_seen *seen;
 	size_t seen_n;
 };

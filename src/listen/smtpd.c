@@ -133,7 +133,7 @@ static int conf_read(void *arg, struct conf *ret)
 {
 	const struct smtpd *d = arg;
 	_cleanup_buf_ struct buf look = BUF_INIT, path = BUF_INIT, packed = BUF_INIT;
-	char verb[] = "conf-no-files";
+	char verb[] = "conf-listen";
 	struct str rest, line;
 	int e;
 

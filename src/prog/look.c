@@ -1,5 +1,5 @@
 /*
- * mailchute-look conf FILE | conf-no-files FILE | uid N [GROUP...] | login NAME
+ * mailchute-look conf FILE | conf-listen FILE | uid N [GROUP...] | login NAME
  *
  * Looks things up for mailchuted and ends: libconfuse and NSS stay out of the process that
  * sleeps for months, and one that hangs is killed without harm. Writes the packed
@@ -34,11 +34,11 @@ static int64_t listener_uid(const struct conf *c)
 	return uid;
 }
 
-static int look_conf(const char *path, bool files, struct buf *out)
+static int look_conf(const char *path, unsigned files, struct buf *out)
 {
 	_cleanup_buf_ struct buf err = BUF_INIT;
 	struct conf c;
-	int e = files ? conf_load(path, &c, &err) : conf_load_no_files(path, &c, &err);
+	int e = conf_load_some(path, files, &c, &err);
 
 	if (e < 0) {
 		buf_str(out, buf_view(&err));
@@ -132,9 +132,9 @@ int main(int argc, char **argv)
 	int e = -EINVAL;
 
 	if (argc == 3 && strcmp(argv[1], "conf") == 0)
-		e = look_conf(argv[2], true, &out);
-	else if (argc == 3 && strcmp(argv[1], "conf-no-files") == 0)
-		e = look_conf(argv[2], false, &out);
+		e = look_conf(argv[2], CONF_FILES_SENDING, &out);
+	else if (argc == 3 && strcmp(argv[1], "conf-listen") == 0)
+		e = look_conf(argv[2], CONF_FILES_LISTENING, &out);
 	else if (argc >= 3 && strcmp(argv[1], "uid") == 0 &&
 	         str_u64(str_z(argv[2]), &uid))
 		e = look_uid((uid_t)uid, argv + 3, &out);

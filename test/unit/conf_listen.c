@@ -362,9 +362,52 @@ static void no_files(void **state)
 	assert_non_null(strstr(err.p, "template: "));
 	buf_fmt(&path, "%s/conf", dir);
 	buf_reset(&err);
-	if (conf_load_no_files(path.p, &c, &err) < 0)
+	if (conf_load_some(path.p, CONF_FILES_LISTENING, &c, &err) < 0)
 		fail_msg("%s", err.p);
 	conf_free(&c);
+}
+
+/* The listener looks at its certificates; who does not listen needs none of them. */
+static void alone(void **state)
+{
+	static const struct {
+		const char *name, *in, *listener, *alone; /* NULL: taken */
+	} rows[] = {
+		{ "missing", TCP("tls-certificate = \"@/none\" tls-key = \"@/none\""),
+		  "cannot be found", NULL },
+		{ "none", TCP("tls-certificate = \"@/pw\" tls-key = \"@/pw\""),
+		  "holds no certificate", NULL },
+		{ "a folder", TCP("tls-certificate = \"@/\" tls-key = \"@/pw\""),
+		  "is no regular file", NULL },
+		{ "good", TCP(CERT), NULL, NULL },
+		{ "without a key", TCP("tls-certificate = \"@/ca\""),
+		  "tls-certificate without tls-key", "tls-certificate without tls-key" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf err = BUF_INIT, path = BUF_INIT;
+		struct conf c;
+
+		/* Writes the file; how conf_load() takes it is others' matter. */
+		if (load(rows[i].in, &c, &err) == 0)
+			conf_free(&c);
+		buf_fmt(&path, "%s/conf", dir);
+		for (int k = 0; k < 2; k++) {
+			const char *want = k ? rows[i].alone : rows[i].listener;
+			int e;
+
+			buf_reset(&err);
+			e = k ? conf_load_some(path.p, 0, &c, &err)
+			      : conf_load_some(path.p, CONF_FILES_LISTENING, &c, &err);
+			if (e == 0)
+				conf_free(&c);
+			if ((e == 0) != !want || (want && !strstr(err.p, want)))
+				fail_msg("%s, %s: %d %s", rows[i].name,
+				         k ? "alone" : "the listener's", e,
+				         err.n ? err.p : "");
+		}
+	}
 }
 
 int main(void)
@@ -372,7 +415,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refused),         cmocka_unit_test(taken),
 		cmocka_unit_test(listen_defaults), cmocka_unit_test(mx_port),
-		cmocka_unit_test(no_files),
+		cmocka_unit_test(no_files),        cmocka_unit_test(alone),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
