@@ -6,11 +6,8 @@
 #include "spool/door.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -35,38 +32,19 @@ enum {
 /* ---- What waits ---- */
 
 /* In a child: reads whole folders. */
-NORETURN static void census_main(const struct spool *s, int fd)
+static int census(void *arg, struct buf *out)
 {
-	_cleanup_buf_ struct buf out = BUF_INIT;
-	sigset_t none;
+	const struct spool *s = arg;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)!nice(10); /* a service manager may forbid it */
-	if (usage_count(s->root, &out) < 0 || io_write(fd, out.p, out.n) < 0)
-		_exit(1);
-	_exit(0);
+	return usage_count(s->root, out);
 }
 
 static void census_begin(struct intake *in)
 {
-	int fds[2];
-
 	in->census_at = -1;
-	if (pipe2(fds, O_CLOEXEC) < 0)
+	if (child_begin(&in->census, census, in->spool, CENSUS_MAX) < 0)
 		return;
-	in->census_pid = fork();
-	if (in->census_pid == 0) {
-		close(fds[0]);
-		census_main(in->spool, fds[1]);
-	}
-	close(fds[1]);
-	if (in->census_pid < 0) {
-		close(fds[0]);
-		return;
-	}
-	in->census = fds[0];
 	in->spool->uncounted = false;
 	memset(&in->gone, 0, sizeof(in->gone));
 }
@@ -79,7 +57,7 @@ static void count(struct intake *in, int64_t now)
 
 	if (in->census_at >= 0)
 		due = clock_ms() >= in->census_at;
-	if (due && in->census < 0)
+	if (due && in->census.fd < 0)
 		census_begin(in);
 }
 
@@ -88,7 +66,7 @@ static void count(struct intake *in, int64_t now)
 static void census_take(struct intake *in)
 {
 	memset(&in->usage, 0, sizeof(in->usage));
-	usage_take(&in->usage, buf_view(&in->census_text));
+	usage_take(&in->usage, buf_view(&in->census.said));
 	for (size_t i = 0; i < in->gone.users; i++) {
 		const struct usage_user *u = &in->gone.user[i];
 
@@ -97,43 +75,25 @@ static void census_take(struct intake *in)
 	}
 }
 
-static void census_end(struct intake *in, bool whole)
+void intake_census(struct intake *in)
 {
-	int status;
+	int e;
 
-	close(in->census);
-	in->census = -1;
-	if (!whole)
-		kill(in->census_pid, SIGKILL);
-	while (waitpid(in->census_pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (whole && status == 0) {
+	if (!child_hear(&in->census, &e))
+		return;
+	if (e == 0) {
 		census_take(in);
 		in->changed = true;
 		log_line(LOG_LEVEL_DEBUG, "counted messages=%lld octets=%lld",
 		         (long long)in->usage.messages, (long long)in->usage.octets);
 	}
-	buf_free(&in->census_text);
-}
-
-void intake_census(struct intake *in)
-{
-	ssize_t n = read(in->census, buf_room(&in->census_text, 4096), 4096);
-
-	if (n < 0 && errno == EINTR)
-		return;
-	if (n > 0) {
-		in->census_text.n += (size_t)n;
-		in->census_text.p[in->census_text.n] = '\0';
-	}
-	if (n <= 0 || in->census_text.n > CENSUS_MAX)
-		census_end(in, n == 0);
+	buf_free(&in->census.said);
 }
 
 void intake_count(struct intake *in, uid_t uid, int64_t octets, int sign)
 {
 	usage_add(&in->usage, uid, octets, sign);
-	if (in->census >= 0 && sign < 0)
+	if (in->census.fd >= 0 && sign < 0)
 		usage_add(&in->gone, uid, octets, 1);
 	in->changed = true;
 	if (sign > 0 || !in->kept)
@@ -392,7 +352,8 @@ static bool may(void *arg, uid_t uid)
 
 void intake_open(struct intake *in, struct spool *s, const struct conf *c)
 {
-	*in = (struct intake){ .spool = s, .conf = c, .census = -1, .scan = true };
+	*in =
+	    (struct intake){ .spool = s, .conf = c, .census = CHILD_INIT, .scan = true };
 	in->changed = true;
 	in->census_at = clock_ms() + CENSUS_AFTER_MS;
 }
@@ -401,8 +362,7 @@ void intake_close(struct intake *in)
 {
 	in->tell_cleared = 0;
 	tell_cleared(in, 0);
-	if (in->census >= 0)
-		census_end(in, false);
+	child_kill(&in->census);
 }
 
 void intake_reload(struct intake *in, const struct conf *c)

@@ -7,6 +7,7 @@
 #define DAEMON_INTAKE_H
 
 #include "conf/conf.h"
+#include "prog/child.h"
 #include "spool/adopt.h"
 #include "spool/usage.h"
 
@@ -43,12 +44,10 @@ struct intake {
 	size_t takens;
 	unsigned taken_n;
 	struct usage usage;
-	int64_t census_at; /* to begin the first count; -1: it has begun */
-	int census;        /* a child counts what waits: its pipe, or -1 */
-	struct usage gone; /* what left meanwhile */
-	pid_t census_pid;
-	struct buf census_text;
-	bool shut;          /* for all but root */
+	int64_t census_at;   /* to begin the first count; -1: it has begun */
+	struct child census; /* counts what waits */
+	struct usage gone;   /* what left meanwhile */
+	bool shut;           /* for all but root */
 	int64_t door_renew; /* real seconds: a shut door must be written again; 0: open */
 	bool changed;       /* usage or configuration: look at the door */
 	unsigned long adopted; /* messages that came in, ever */
@@ -72,7 +71,7 @@ void intake_door(struct intake *in, int64_t now);
 int64_t intake_next(const struct intake *in);
 /* Is a scan about to begin? Then there is nothing to learn from the FIFO. */
 bool intake_awake(const struct intake *in);
-/* The pipe of the counting child is readable. */
+/* The counting child is to be heard. */
 void intake_census(struct intake *in);
 /* A message was added to (sign 1) or left (-1) the queue. */
 void intake_count(struct intake *in, uid_t uid, int64_t octets, int sign);

@@ -260,7 +260,7 @@ static void hear_fixed(struct daemon *d, const struct pollfd p[FIXED_POLLS], int
 		(void)!read(d->timer, &ticks, sizeof(ticks));
 		d->armed_for = 0;
 	}
-	if (p[3].revents && d->intake.census >= 0)
+	if (p[3].revents && d->intake.census.fd >= 0)
 		intake_census(&d->intake);
 }
 
@@ -280,7 +280,7 @@ static void wait_and_hear(struct daemon *d)
 	p[1] = (struct pollfd){ .fd = intake_awake(&d->intake) ? -1 : d->spool.wake,
 		                .events = POLLIN };
 	p[2] = (struct pollfd){ .fd = d->timer, .events = POLLIN };
-	p[3] = (struct pollfd){ .fd = d->intake.census, .events = POLLIN };
+	p[3] = (struct pollfd){ .fd = d->intake.census.fd, .events = POLLIN };
 	if (d->answers.desk && !d->sched.leaving)
 		desk_n = desk_polls(d->answers.desk, p + FIXED_POLLS);
 	of_routes = p + FIXED_POLLS + desk_n;

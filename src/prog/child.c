@@ -65,9 +65,10 @@ static int child_read(int fd, int64_t until, size_t max, struct buf *ret)
 	}
 }
 
-static int run(const struct task *t, int64_t timeout_ms, size_t max, struct buf *ret)
+/* Forks. *ret_fd: where it speaks. 0 or -errno. */
+static int start(const struct task *t, pid_t *ret_pid, int *ret_fd)
 {
-	int fds[2], e, status;
+	int fds[2], e;
 	pid_t pid;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
@@ -84,8 +85,17 @@ static int run(const struct task *t, int64_t timeout_ms, size_t max, struct buf 
 		child_main(t, fds[1]);
 	}
 	close(fds[1]);
-	e = child_read(fds[0], clock_ms() + timeout_ms, max, ret);
-	close(fds[0]);
+	*ret_pid = pid;
+	*ret_fd = fds[0];
+	return 0;
+}
+
+/* It said all it has to say (e 0), or it is ended. */
+static int end(pid_t pid, int fd, int e)
+{
+	int status;
+
+	close(fd);
 	if (e < 0)
 		kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
@@ -95,6 +105,16 @@ static int run(const struct task *t, int64_t timeout_ms, size_t max, struct buf 
 	if (!WIFEXITED(status) || WEXITSTATUS(status) > 133)
 		return -EIO;
 	return -WEXITSTATUS(status);
+}
+
+static int run(const struct task *t, int64_t timeout_ms, size_t max, struct buf *ret)
+{
+	pid_t pid;
+	int fd, e = start(t, &pid, &fd);
+
+	if (e < 0)
+		return e;
+	return end(pid, fd, child_read(fd, clock_ms() + timeout_ms, max, ret));
 }
 
 int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeout_ms,
@@ -110,4 +130,39 @@ int child_exec(char *const argv[], int64_t timeout_ms, size_t max, struct buf *r
 	const struct task t = { .argv = argv };
 
 	return run(&t, timeout_ms, max, ret);
+}
+
+int child_begin(struct child *c, int (*work)(void *arg, struct buf *out), void *arg,
+                size_t max)
+{
+	const struct task t = { .work = work, .arg = arg };
+
+	buf_reset(&c->said);
+	c->max = max;
+	return start(&t, &c->pid, &c->fd);
+}
+
+bool child_hear(struct child *c, int *ret)
+{
+	ssize_t n = read(c->fd, buf_room(&c->said, 4096), 4096);
+
+	if (n < 0 && errno == EINTR)
+		return false;
+	if (n > 0) {
+		c->said.n += (size_t)n;
+		c->said.p[c->said.n] = '\0';
+	}
+	if (n > 0 && c->said.n <= c->max)
+		return false;
+	*ret = end(c->pid, c->fd, n == 0 ? 0 : -EIO);
+	c->fd = -1;
+	return true;
+}
+
+void child_kill(struct child *c)
+{
+	if (c->fd >= 0)
+		end(c->pid, c->fd, -ECANCELED);
+	c->fd = -1;
+	buf_free(&c->said);
 }

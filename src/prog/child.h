@@ -5,6 +5,7 @@
 #define PROG_CHILD_H
 
 #include "base/str.h"
+#include <sys/types.h>
 
 /* Forks; the child calls work(arg, out) and what it put into out comes back in ret
  * (appended, at most max octets). 0: the child's return value was 0; -ETIMEDOUT: killed
@@ -16,5 +17,27 @@ int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeou
 /* The same with a program: argv[0] is its path; its standard output comes back, its exit
  * status is -errno as work's return value (a status over 128: -EIO). Its environment is empty. */
 int child_exec(char *const argv[], int64_t timeout_ms, size_t max, struct buf *ret);
+
+/* One that works while the caller goes on. */
+struct child {
+	pid_t pid;
+	int fd; /* readable: child_hear(); -1: there is none */
+	size_t max;
+	struct buf said;
+};
+#define CHILD_INIT       \
+	{                \
+		.fd = -1 \
+	}
+
+/* As child_run(), without waiting; there is no deadline but the caller's. c has none. 0 or
+ * -errno. */
+int child_begin(struct child *c, int (*work)(void *arg, struct buf *out), void *arg,
+                size_t max);
+/* Reads some of what it says. True: it is over, with *ret as child_run() returns it, and all of
+ * it is in c->said, which the caller empties. */
+bool child_hear(struct child *c, int *ret);
+/* Ends it, if there is one, and forgets what it said. */
+void child_kill(struct child *c);
 
 #endif

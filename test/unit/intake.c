@@ -143,7 +143,7 @@ static void counts_later(void **state)
 	intake_open(&take, &b->s, &c);
 	look(&take);
 	intake_door(&take, NOW);
-	assert_int_equal(take.census, -1);
+	assert_int_equal(take.census.fd, -1);
 	next = intake_next(&take);
 	assert_in_range(next, begun + 500, clock_ms() + 1500);
 	/* One goes, of which nothing is known yet. */
@@ -152,8 +152,8 @@ static void counts_later(void **state)
 	assert_true(intake_may(&take, 1000, NULL));
 	poll(NULL, 0, (int)(next - clock_ms()) + 1);
 	intake_door(&take, NOW);
-	assert_true(take.census >= 0);
-	while (take.census >= 0)
+	assert_true(take.census.fd >= 0);
+	while (take.census.fd >= 0)
 		intake_census(&take);
 	assert_int_equal(usage_of(&take.usage, 1000), ARRAY_LEN(waits));
 	assert_false(intake_may(&take, 1000, NULL));
