@@ -76,6 +76,7 @@ static void read_pem(const char *path, struct buf *ret)
 static void check_tls(struct check *c, const struct smarthost *h)
 {
 	_cleanup_buf_ struct buf ca = BUF_INIT, certificate = BUF_INIT, key = BUF_INIT;
+	_cleanup_buf_ struct buf stale = BUF_INIT;
 	struct client_conf cc = { .host = str_z(h->host.v[0]),
 		                  .tls_verify = h->tls_verify,
 		                  .tls_name = str_z(h->tls_name),
@@ -98,6 +99,13 @@ static void check_tls(struct check *c, const struct smarthost *h)
 	if (!t)
 		check_wrong(c, "smarthost \"%s\" (line %d): %s; no mail goes there",
 		            h->name, h->line, why);
+	else
+		tls_own_stale(t, &stale);
+	if (stale.n)
+		check_wrong(c,
+		            "smarthost \"%s\" (line %d): tls-certificate %s %s; get a "
+		            "new one",
+		            h->name, h->line, h->tls_certificate, stale.p);
 	tls_free(t);
 	if (key.cap)
 		explicit_bzero(key.p, key.cap);

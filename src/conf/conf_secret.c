@@ -35,6 +35,20 @@ static int check(const struct stat *st, const char *path, bool credential,
 	return 0;
 }
 
+/* Line ends are no part of a secret: is there nothing else in a file that is so short? */
+static bool blank(int fd, const struct stat *st)
+{
+	char head[16];
+	ssize_t n =
+	    (size_t)st->st_size <= sizeof(head) ? pread(fd, head, sizeof(head), 0) : 0;
+	bool other = n <= 0;
+
+	for (ssize_t i = 0; i < n; i++)
+		other |= head[i] != '\n' && head[i] != '\r';
+	explicit_bzero(head, sizeof(head));
+	return !other;
+}
+
 /* A symbolic link is followed (secrets are often mounted so); what counts is the file
  * that is behind it. O_NONBLOCK: a FIFO must not make us wait. */
 int conf_open_secret(const char *path, struct buf *ret_err)
@@ -42,6 +56,7 @@ int conf_open_secret(const char *path, struct buf *ret_err)
 	_cleanup_buf_ struct buf below = BUF_INIT;
 	bool credential = str_starts(str_z(path), STR(CONF_CREDENTIAL));
 	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	const char *name = credential ? path + sizeof(CONF_CREDENTIAL) - 1 : path;
 	int fd, e;
 	struct stat st;
 
@@ -49,11 +64,11 @@ int conf_open_secret(const char *path, struct buf *ret_err)
 		buf_fmt(ret_err,
 		        "%s: mailchuted was started without credentials; add "
 		        "LoadCredential=%s:/etc/mailchute/password to its unit",
-		        path, path + sizeof(CONF_CREDENTIAL) - 1);
+		        path, name);
 		return -ENOENT;
 	}
 	if (credential) {
-		buf_fmt(&below, "%s/%s", folder, path + sizeof(CONF_CREDENTIAL) - 1);
+		buf_fmt(&below, "%s/%s", folder, name);
 		path = below.p;
 	}
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -64,11 +79,20 @@ int conf_open_secret(const char *path, struct buf *ret_err)
 		if (e == -EACCES)
 			buf_fmt(ret_err, "; chown %s %s; chmod 600 %s", MAILCHUTE_USER,
 			        path, path);
+		else if (credential)
+			buf_fmt(ret_err,
+			        "; add LoadCredential=%s:/etc/mailchute/password to "
+			        "mailchuted's unit",
+			        name);
 		else
 			buf_fmt(ret_err, "; write the secret into that file");
 		return e;
 	}
 	e = fstat(fd, &st) < 0 ? -errno : check(&st, path, credential, ret_err);
+	if (e == 0 && blank(fd, &st)) {
+		buf_fmt(ret_err, "%s is empty; write the secret into it", path);
+		e = -EINVAL;
+	}
 	if (e < 0) {
 		close(fd);
 		return e;

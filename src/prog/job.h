@@ -31,7 +31,8 @@
  *	host <stage> <code> <text> the host's trouble: no message is touched; push leaves
  *	up <facts>                 a session is ready for messages
  *	learned <text>             about the hosts, at most 400 octets: kept in the state file
- *	ticket <text>              at most 16000 octets: kept in memory (TLS resumption)
+ *	ticket <text>              at most 16000 octets: kept in memory (TLS resumption, and
+ *	                           a token that its command said how long it holds)
  *	slow <seconds>             the host throttles: nothing new for so long (JOB_SLOW_MAX)
  *	took <messages> <recipients>    accepted since the last such line (rate budgets)
  *	log <level> <text>         a line for the log: a(lert) w(arning) i(nfo) d(ebug)

@@ -495,15 +495,26 @@ static void find_host_trouble(struct push *p)
 
 static void tell_learned(struct push *p)
 {
-	_cleanup_buf_ struct buf now = BUF_INIT;
+	_cleanup_buf_ struct buf now = BUF_INIT, learned = BUF_INIT;
 
-	client_learned(p->client, &now);
+	client_learned(p->client, &learned);
+	push_learned(p, buf_view(&learned), &now);
 	if (now.n == 0 || str_eq(buf_view(&now), buf_view(&p->learned)))
 		return;
 	report_line(&p->report, "learned %s", now.p);
 	buf_reset(&p->learned);
 	buf_str(&p->learned, buf_view(&now));
 	p->cc.learned = buf_view(&p->learned);
+}
+
+static void tell_passed(struct push *p)
+{
+	struct str words = client_passed(p->client);
+
+	if (words.n && p->passed != p->connection)
+		report_line(&p->report, "log i auth-refused route=%s refused=%.*s",
+		            p->host->name, (int)words.n, words.p);
+	p->passed = p->connection;
 }
 
 static void connection_ended(struct push *p)
@@ -572,6 +583,7 @@ void push_serve(struct push *p)
 	while (goes_on(p) && has_work(p)) {
 		if (!client_is_open(p->client) && !push_open(p))
 			continue; /* it was said why, or what waits is given up */
+		tell_passed(p);
 		push_flush(p);
 		p->feed.fd = JOB_FD_SOCKET;
 		client_stream(p->client, &p->feed);
@@ -588,10 +600,10 @@ void push_serve(struct push *p)
 	if (p->report.gave_up && !p->host_told)
 		push_host(p, &p->why);
 	if (client_is_open(p->client)) {
-		tell_learned(p);
 		push_flush(p);
 		client_quit(p->client);
 	}
+	tell_learned(p);
 	push_ticket(p);
 	push_flush(p);
 }

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "push/push.h"
+#include "smtp/auth.h"
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
@@ -16,6 +17,9 @@ void push_host(struct push *p, const struct verdict *v)
 	_cleanup_buf_ struct buf text = BUF_INIT;
 
 	buf_escape_rest(&text, buf_view(&v->text), 400);
+	/* Whatever it is: the next run asks for a token anew. */
+	if (v->stage == STAGE_AUTH)
+		secret_forget(&p->secret);
 	report_line(&p->report, "host %s %d %s", smtp_stage_name(v->stage), v->code,
 	            text.n ? text.p : "no reply");
 	p->host_told = true;
@@ -46,14 +50,22 @@ void push_flush(struct push *p)
 
 void push_ticket(struct push *p)
 {
-	struct buf text = BUF_INIT;
+	struct buf text = BUF_INIT, kept = BUF_INIT;
 
+	buf_room(&text, JOB_TICKET_MAX);
 	client_ticket(p->client, &text);
-	if (text.n)
+	if (p->cc.token)
+		secret_print(&p->secret, buf_view(&p->password), &kept);
+	if (text.n + 1 + kept.n > JOB_TICKET_MAX)
+		buf_reset(&kept);
+	if (text.n || !str_eq(buf_view(&kept), p->kept)) {
+		if (kept.n || text.n == 0)
+			buf_c(&text, ';');
+		buf_str(&text, buf_view(&kept));
 		report_line(&p->report, "ticket %s", text.p);
-	if (text.cap)
-		explicit_bzero(text.p, text.cap);
-	buf_free(&text);
+	}
+	auth_wipe(&text);
+	auth_wipe(&kept);
 }
 
 static void take_secret(struct push *p, int fd)
@@ -67,8 +79,11 @@ static void take_secret(struct push *p, int fd)
 	       (p->password.p[p->password.n - 1] == '\n' ||
 	        p->password.p[p->password.n - 1] == '\r'))
 		buf_cut(&p->password, p->password.n - 1);
-	if (e < 0) {
-		buf_z(&v.text, "the password file cannot be read");
+	/* Emptied since mailchuted has opened it, perhaps only to be written anew: no password
+	 * is no reason to try without one, which counts as a wrong one. */
+	if (e < 0 || p->password.n == 0) {
+		buf_z(&v.text, e < 0 ? "the password file cannot be read"
+		                     : "the password file is empty");
 		push_host(p, &v);
 		buf_free(&v.text);
 	}
@@ -100,7 +115,11 @@ static void take_ticket(struct push *p, struct str rest)
 {
 	buf_reset(&p->ticket);
 	buf_str(&p->ticket, str_head(rest, JOB_TICKET_MAX));
-	p->cc.ticket = buf_view(&p->ticket);
+	p->kept = buf_view(&p->ticket);
+	p->cc.ticket = STR("");
+	str_cut(&p->kept, ';', &p->cc.ticket);
+	if (p->cc.token && p->kept.n)
+		(void)secret_recall(&p->secret, p->kept, &p->password);
 }
 
 static void take_line(struct push *p, struct str line, int fds[static JOB_FDS_MAX])

@@ -149,15 +149,18 @@ static bool secret_begin(struct push *p)
 	return true;
 }
 
-/* A file of TLS as a whole. False: it was said why not. */
+/* A file of TLS as a whole. False: it was said why not. One that was emptied is no file that
+ * was not named: the system's CAs trust others. */
 static bool pem_take(struct push *p, const char *key, const char *path, struct buf *ret)
 {
+	static const char mark[] = "CERTIFICATE-----";
 	_cleanup_buf_ struct buf why = BUF_INIT;
 	int e = io_slurp_at(AT_FDCWD, path, ret, PEM_FILE_MAX);
 
-	if (e == 0)
+	if (e == 0 && memmem(buf_view(ret).p, ret->n, mark, sizeof(mark) - 1))
 		return true;
-	buf_fmt(&why, "%s %s: %s", key, path, strerror(-e));
+	buf_fmt(&why, "%s %s: %s", key, path,
+	        e < 0 ? strerror(-e) : "there is no certificate in it");
 	host_words(p, STAGE_TLS, why.p);
 	return false;
 }
@@ -170,7 +173,7 @@ static bool key_take(struct push *p)
 
 	/* So that it does not grow and leave copies behind. */
 	buf_room(&p->tls_key, KEY_FILE_MAX);
-	if (fd >= 0 && io_slurp(fd, &p->tls_key, KEY_FILE_MAX) == 0) {
+	if (fd >= 0 && io_slurp(fd, &p->tls_key, KEY_FILE_MAX) == 0 && p->tls_key.n) {
 		p->cc.tls_key = buf_view(&p->tls_key);
 		return true;
 	}
@@ -197,11 +200,9 @@ static bool tls_take(struct push *p)
 	return !h->tls_key[0] || key_take(p);
 }
 
-/* Everything that needs files: maps, aliases, CAs, our certificate, GnuTLS, the template,
- * addresses. */
+/* Everything that needs files: maps, aliases, CAs, our certificate, GnuTLS, the template. */
 static bool prepare(struct push *p)
 {
-	_cleanup_buf_ struct buf why = BUF_INIT;
 	const char *words = "";
 
 	if (!maps_take(p))
@@ -214,12 +215,6 @@ static bool prepare(struct push *p)
 		host_words(p, STAGE_TLS, words);
 		return false;
 	}
-	p->targets = resolve_hosts(p->host, p->target, &why);
-	/* What to do without is decided when mailchuted has said how long it has been so. */
-	if (p->targets == 0)
-		buf_str(&p->why.text, buf_view(&why));
-	else if (why.n)
-		push_skipped(p, STR(""), buf_view(&why));
 	template_read(p);
 	return true;
 }
@@ -227,6 +222,7 @@ static bool prepare(struct push *p)
 int main(int argc, char **argv)
 {
 	static struct push p;
+	int e;
 
 	if (argc != 2 || fcntl(JOB_FD_LOCK, F_GETFD) < 0) {
 		static const char text[] = "mailchute-push: started by mailchuted only\n";
@@ -247,7 +243,12 @@ int main(int argc, char **argv)
 	if (!conf_take(&p, argv[1]))
 		return EX_PROTOCOL;
 	client_conf_make(&p);
-	if (secret_begin(&p) && prepare(&p)) {
+	/* Before there is anything that its child is not to see; and it looks up names while we
+	 * read files. */
+	e = resolve_begin(&p.resolver, p.host);
+	if (e < 0)
+		host_words(&p, STAGE_CONNECT, strerror(-e));
+	else if (secret_begin(&p) && prepare(&p)) {
 		p.cc.auth = p.cc.auth || p.cc.tls_certificate.n;
 		/* A test's clock is a file: open it while that can be done. */
 		(void)clock_ahead();
@@ -255,6 +256,7 @@ int main(int argc, char **argv)
 		push_serve(&p);
 	}
 	push_flush(&p);
+	resolve_end(&p.resolver);
 	secret_stop(&p.secret);
 	client_free(p.client);
 	return 0;

@@ -23,12 +23,17 @@ struct push {
 	struct client *client;
 	struct buf password, ca, bounce_from, learned;
 	struct secret secret;
+	bool no_secret; /* it could not be had, which is no host's fault */
 	struct buf tls_certificate, tls_key;
-	struct buf ticket; /* what mailchuted kept of TLS */
+	/* What mailchuted kept in memory: of TLS, and behind a semicolon secret_print()'s. */
+	struct buf ticket;
+	struct str kept; /* the latter */
 	struct template template;
 	struct target target[RESOLVE_HOSTS_MAX]; /* in the order of a whole run */
 	size_t targets;
-	struct target *at; /* that we talk or talked to; NULL: none yet */
+	struct resolver resolver; /* where the rest of them comes from */
+	struct buf missing;       /* about those that were not found, not said yet */
+	struct target *at;        /* that we talk or talked to; NULL: none yet */
 	struct reporter report;
 	struct hand hand;
 	struct try *ready; /* read, and not sent yet, since there was no connection */
@@ -40,13 +45,14 @@ struct push {
 	int64_t down_since; /* 0: it is not down as far as mailchuted knows */
 	/* clock_real_ms() and clock_steady_ms() of push's start; 0: not known */
 	int64_t began_real, began;
-	/* No address was found, or give-up: why there is no connection. */
+	/* give-up: why there is no connection. */
 	struct verdict why;
 	bool host_told;      /* "host" was sent: leave */
 	bool no_null;        /* the host refused the sender <> */
 	bool flushes;        /* the engine calls feed.flush */
 	bool commits;        /* the journal's "s" of some message is not written yet */
 	unsigned connection; /* its number */
+	unsigned passed;     /* the one of the last "auth-refused" */
 	unsigned barren;     /* connections in a row that settled nothing */
 	unsigned settled;    /* messages settled on this connection */
 	bool moved;          /* something came of this connection */
@@ -82,6 +88,10 @@ bool push_open(struct push *p);
 /* Trouble of the host in the middle of a connection: is there another host that may do better?
  * Then the next push_open() tries that first. */
 bool push_elsewhere(struct push *p, const struct verdict *why);
+/* Makes up what the next push is told of the hosts: client, which client_learned() gave, and which
+ * hosts and addresses failed lately, in words that the client takes for none of its own. Empty:
+ * nothing, as before. */
+void push_learned(const struct push *p, struct str client, struct buf *ret);
 /* Logs that a host (relay; n == 0: it was not found) is passed over for another one. */
 void push_skipped(struct push *p, struct str relay, struct str why);
 /* For client_conf.secret: what password-command or token-command gives. */

@@ -1,11 +1,15 @@
 /* Connections to the smart host: which host, and what when there is none (push.h) */
 #include "base/clock.h"
+#include "base/log.h"
 #include "push/push.h"
+#include "smtp/learned.h"
 #include <poll.h>
 
 enum {
 	LATELY_MS = 600000, /* so long a host that failed is tried behind the others */
+	KEPT_MAX = 5,       /* failures that the next push is told of */
 	WHY_MAX = 400,      /* octets of a reason that are logged */
+	FIND_MS = 600000,   /* the child that finds hosts has deadlines of its own */
 };
 
 void push_skipped(struct push *p, struct str relay, struct str why)
@@ -33,7 +37,139 @@ static bool failed_lately(const struct target *t)
 static void failed(struct target *t)
 {
 	t->failed = clock_ms() + 1;
+	t->failed_real = clock_real();
 }
+
+/* ---- What the next push is told ---- */
+
+static unsigned name_of(const struct target *t)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	buf_fmt(&b, "%s:%u", t->name, t->port);
+	return (unsigned)(learned_keyword(0, buf_view(&b)) & 0xffffffff);
+}
+
+static unsigned name_of_address(const struct race_address *a)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	race_words(a, &b, "", ":");
+	return (unsigned)(learned_keyword(0, buf_view(&b)) & 0xffffffff);
+}
+
+static bool is_lately(int64_t at, int64_t now)
+{
+	return at > 0 && at <= now && now - at < LATELY_MS / 1000;
+}
+
+static void put_failure(struct buf *b, unsigned name, int64_t at, unsigned *left)
+{
+	if (*left == 0 || !is_lately(at, clock_real()))
+		return;
+	(*left)--;
+	buf_fmt(b, "%sfailed:%08x:%lld", b->n ? "," : "", name, (long long)at);
+}
+
+static void put_failures(const struct push *p, struct buf *b)
+{
+	unsigned left = KEPT_MAX;
+
+	/* Of one alone it would say nothing. */
+	for (size_t i = 0; i < p->targets && p->targets > 1; i++)
+		if (p->target[i].failed)
+			put_failure(b, name_of(&p->target[i]), p->target[i].failed_real,
+			            &left);
+	for (size_t i = 0; i < p->targets; i++) {
+		const struct target *t = &p->target[i];
+
+		for (size_t a = 0; a < t->addresses && t->addresses > 1; a++)
+			put_failure(b, name_of_address(&t->address[a]),
+			            t->address_failed[a], &left);
+	}
+}
+
+/* What the last push said, but for its failures. */
+static void put_last(const struct push *p, struct buf *b)
+{
+	struct str rest = buf_view(&p->learned), word;
+
+	while (str_cut(&rest, ',', &word)) {
+		if (str_starts(word, STR("failed:")) || str_eq(word, STR("-")))
+			continue;
+		if (b->n)
+			buf_c(b, ',');
+		buf_str(b, word);
+	}
+}
+
+void push_learned(const struct push *p, struct str client, struct buf *ret)
+{
+	put_failures(p, ret);
+	if (client.n && ret->n)
+		buf_c(ret, ',');
+	buf_str(ret, client);
+	/* The client has not looked at it yet: then it is as it was. */
+	if (client.n == 0)
+		put_last(p, ret);
+	while (ret->n > JOB_LEARNED_MAX) {
+		const char *comma = memrchr(ret->p, ',', ret->n);
+
+		buf_cut(ret, comma ? (size_t)(comma - ret->p) : 0);
+	}
+	/* No failure any more, and nothing else. */
+	if (ret->n == 0 && p->learned.n)
+		buf_c(ret, '-');
+}
+
+/* When it failed, as an earlier push said; 0: not lately. */
+static int64_t recall(const struct push *p, unsigned name)
+{
+	_cleanup_buf_ struct buf want = BUF_INIT;
+	struct str rest = buf_view(&p->learned), word;
+	uint64_t at;
+
+	buf_fmt(&want, "failed:%08x:", name);
+	while (str_cut(&rest, ',', &word))
+		if (str_starts(word, buf_view(&want)) &&
+		    str_u64(str_from(word, want.n), &at) &&
+		    is_lately((int64_t)at, clock_real()))
+			return (int64_t)at;
+	return 0;
+}
+
+/* Behind the others. */
+static void address_last(struct target *t, size_t at, int64_t when)
+{
+	const struct race_address it = t->address[at];
+	size_t behind = t->addresses - at - 1;
+
+	memmove(&t->address[at], &t->address[at + 1], behind * sizeof(it));
+	memmove(&t->address_failed[at], &t->address_failed[at + 1],
+	        behind * sizeof(when));
+	t->address[t->addresses - 1] = it;
+	t->address_failed[t->addresses - 1] = when;
+}
+
+static void recall_target(const struct push *p, struct target *t)
+{
+	int64_t now = clock_ms(), at = recall(p, name_of(t));
+
+	if (at) {
+		t->failed = now - (clock_real() - at) * 1000;
+		t->failed = t->failed > 0 ? t->failed : 1;
+		t->failed_real = at;
+	}
+	for (size_t i = 0, left = t->addresses; left; left--) {
+		at = recall(p, name_of_address(&t->address[i]));
+		if (at)
+			address_last(t, i, at);
+		else
+			i++;
+	}
+}
+
+/* ---- One host ---- */
 
 /* Is it another host than it should be? Then it helps to know who said that it is the one. In
  * front, as what is long is cut. */
@@ -56,7 +192,53 @@ static enum client_tls tls_of(const struct target *t)
 	                                     : CLIENT_TLS_IMPLICIT;
 }
 
-static bool try_target(struct push *p, struct target *t, struct verdict *why)
+static void skip_address(struct push *p, const struct target *t,
+                         const struct race_address *a, const struct verdict *why)
+{
+	_cleanup_buf_ struct buf words = BUF_INIT;
+
+	race_words(a, &words, "", " port ");
+	buf_z(&words, ": ");
+	buf_str(&words, buf_view(&why->text));
+	push_skipped(p, str_z(t->name), buf_view(&words));
+}
+
+static bool asked_to_leave(void)
+{
+	struct pollfd pfd = { .fd = JOB_FD_SOCKET, .events = POLLRDHUP };
+
+	return poll(&pfd, 1, 0) > 0 && pfd.revents;
+}
+
+/* An address can lead to a machine that is not as the others of that name, or to none (IPv6 that
+ * takes a connection and then loses what is large): each that fails before the login is followed
+ * by the rest. others: there is another host behind. */
+static bool open_target(struct push *p, struct target *t, bool others,
+                        struct verdict *why)
+{
+	for (size_t left = t->addresses;; left--) {
+		struct client_way way = { .to = t->address,
+			                  .n = left,
+			                  .others = others || left > 1 };
+		struct race_address at;
+
+		buf_free(&why->text);
+		*why = (struct verdict){ .kind = VERDICT_HOST };
+		if (client_open_any(p->client, &way, why) == 0) {
+			t->address_failed[way.at < left ? way.at : 0] = 0;
+			return true;
+		}
+		if (way.at >= left || why->stage >= STAGE_AUTH)
+			return false;
+		at = t->address[way.at];
+		address_last(t, way.at, clock_real());
+		if (left == 1 || asked_to_leave())
+			return false;
+		skip_address(p, t, &at, why);
+	}
+}
+
+static bool try_target(struct push *p, struct target *t, bool others, struct verdict *why)
 {
 	struct str facts;
 
@@ -64,9 +246,8 @@ static bool try_target(struct push *p, struct target *t, struct verdict *why)
 	p->report.remote = t->name;
 	p->cc.host = str_z(t->expect);
 	p->cc.tls = tls_of(t);
-	buf_free(&why->text);
-	*why = (struct verdict){ .kind = VERDICT_HOST };
-	if (client_open_any(p->client, t->address, t->addresses, why) < 0) {
+	p->no_secret = false;
+	if (!open_target(p, t, others, why)) {
 		explain_name(t, why);
 		return false;
 	}
@@ -89,13 +270,6 @@ static bool gives_up(struct push *p, const struct verdict *why)
 
 	return p->host->give_up > 0 && p->down_since > 0 && why->stage != STAGE_AUTH &&
 	       report_age(&p->report, p->down_since, now) > p->host->give_up;
-}
-
-static bool asked_to_leave(void)
-{
-	struct pollfd pfd = { .fd = JOB_FD_SOCKET, .events = POLLRDHUP };
-
-	return poll(&pfd, 1, 0) > 0 && pfd.revents;
 }
 
 static void not_open(struct push *p, struct verdict *why)
@@ -124,11 +298,16 @@ int push_secret(void *push, struct str *ret, struct buf *ret_why)
 	_cleanup_buf_ struct buf words = BUF_INIT;
 	int e = secret_get(&p->secret, JOB_FD_SOCKET, &p->password, &words);
 
-	if (e < 0)
+	p->no_secret = e < 0;
+	if (e < 0) {
 		buf_fmt(ret_why, "%s %s", secret_key(p), words.p);
-	else if (words.n)
-		report_line(&p->report, "log w secret route=%s why=\"%s says: %s\"",
-		            p->host->name, secret_key(p), words.p);
+	} else if (words.n) {
+		_cleanup_buf_ struct buf says = BUF_INIT, line = BUF_INIT;
+
+		buf_fmt(&says, "%s says: %s", secret_key(p), words.p);
+		log_text(&line, "why", buf_view(&says));
+		report_line(&p->report, "log w secret route=%s%s", p->host->name, line.p);
+	}
 	*ret = buf_view(&p->password);
 	return e;
 }
@@ -152,32 +331,94 @@ static bool token_renewed(struct push *p, const struct verdict *why)
 	return renewed;
 }
 
+/* RFC 4954 6. Others are the host's trouble, which another host may not have. */
+static bool refuses_login(const struct verdict *why)
+{
+	return why->stage == STAGE_AUTH && (why->code == 432 || why->code >= 500);
+}
+
+/* ---- All of them ---- */
+
+/* Takes in hosts that were found meanwhile; wait: at least one more, if there is any. */
+static void take_targets(struct push *p, bool wait)
+{
+	while (p->targets < RESOLVE_HOSTS_MAX &&
+	       resolve_next(&p->resolver, wait ? FIND_MS : 0, JOB_FD_SOCKET,
+	                    &p->target[p->targets], &p->missing)) {
+		recall_target(p, &p->target[p->targets]);
+		p->targets++;
+		wait = false;
+	}
+}
+
+/* The next one to be tried: first those that did not fail lately, also when they have not been
+ * found yet. NULL: there is none, or mailchuted wants us to leave. */
+static struct target *choose(struct push *p, const bool *tried)
+{
+	struct target *late = NULL;
+	size_t i = 0;
+
+	for (bool wait = false;; wait = true) {
+		take_targets(p, wait);
+		for (; i < p->targets; i++) {
+			struct target *t = &p->target[i];
+
+			if (!tried[i] && !failed_lately(t))
+				return t;
+			if (!tried[i] && !late)
+				late = t;
+		}
+		if (wait && asked_to_leave())
+			return NULL;
+		if (!p->resolver.more)
+			return late;
+	}
+}
+
+/* Is there anybody left whom it is worth to hurry for? */
+static bool others_left(const struct push *p, const bool *tried)
+{
+	for (size_t i = 0; i < p->targets; i++)
+		if (!tried[i])
+			return true;
+	return p->resolver.more;
+}
+
+static void say_missing(struct push *p)
+{
+	if (p->missing.n && p->targets)
+		push_skipped(p, STR(""), buf_view(&p->missing));
+	if (p->targets)
+		buf_reset(&p->missing);
+}
+
 /* All of them, those last that failed lately. What is said of the last of all becomes the
  * host's verdict, of the others a word in the log. True: a connection is open. */
 static bool try_all(struct push *p, struct verdict *why)
 {
-	struct target *order[RESOLVE_HOSTS_MAX];
-	size_t n = 0;
+	bool tried[RESOLVE_HOSTS_MAX] = { false };
+	struct target *t, *before = NULL;
 
-	for (int lately = 0; lately < 2; lately++)
-		for (size_t i = 0; i < p->targets; i++)
-			if (failed_lately(&p->target[i]) == (lately == 1))
-				order[n++] = &p->target[i];
-	for (size_t i = 0; i < n && !p->report.broken; i++) {
-		struct target *t = order[i];
+	while (!p->report.broken && (t = choose(p, tried))) {
+		bool others;
 
-		if (try_target(p, t, why) ||
-		    (token_renewed(p, why) && try_target(p, t, why)))
+		say_missing(p);
+		if (before)
+			push_skipped(p, str_z(before->name), buf_view(&why->text));
+		tried[t - p->target] = true;
+		others = others_left(p, tried);
+		if (try_target(p, t, others, why) ||
+		    (token_renewed(p, why) && try_target(p, t, others, why)))
 			return true;
 		/* A login that is refused is not tried anywhere else. */
-		if (why->stage == STAGE_AUTH)
+		if (p->no_secret || refuses_login(why))
 			return false;
 		failed(t);
 		if (asked_to_leave())
 			return false;
-		if (i + 1 < n)
-			push_skipped(p, str_z(t->name), buf_view(&why->text));
+		before = t;
 	}
+	say_missing(p);
 	return false;
 }
 
@@ -186,12 +427,14 @@ bool push_open(struct push *p)
 	struct verdict why = { .kind = VERDICT_HOST };
 	bool ok;
 
-	if (p->targets == 0)
-		buf_str(&why.text, buf_view(&p->why.text));
 	/* It lets us in, and then nothing comes of it. */
 	if (p->at && p->barren > 0)
 		failed(p->at);
 	ok = try_all(p, &why);
+	if (!ok && p->targets == 0 && p->missing.n)
+		buf_str(&why.text, buf_view(&p->missing));
+	else if (!ok && p->targets == 0)
+		buf_z(&why.text, "no host was found");
 	if (!ok)
 		not_open(p, &why);
 	buf_free(&why.text);
@@ -206,7 +449,7 @@ static bool is_login(const struct verdict *why)
 
 bool push_elsewhere(struct push *p, const struct verdict *why)
 {
-	bool others = false;
+	bool others = p->resolver.more;
 
 	if (!p->at || is_login(why))
 		return false;

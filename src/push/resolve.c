@@ -1,172 +1,115 @@
 #include "push/resolve.h"
 #include "base/clock.h"
 #include "prog/child.h"
+#include "prog/job.h"
 #include <arpa/nameser.h>
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
+#include <poll.h>
 #include <resolv.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum {
 	ANSWER_MAX = 65535, /* of TCP, which is asked when an answer is long */
-	/* The resolver's own first timeout is 5 s: time for it to ask a second server. */
-	SHARE_MIN_MS = 8000,
-	PER_KIND_MAX = RESOLVE_ADDRESSES_MAX / 2,
+	WORDS_MAX = 1024,   /* about one name */
 };
 
 struct search {
-	struct target *ret;
+	int fd; /* who wants to know */
 	size_t n;
-	struct buf *why;
-	int64_t end;  /* clock_ms() */
 	size_t names; /* still to be looked up */
+	bool silent;  /* some name got no answer */
 	uint64_t seed;
+};
+
+/* What the child says: a host, or words about one that was not found. */
+struct found {
+	bool is_target;
+	size_t
+	    asked; /* index of the "srv:..." or "mx:..." among the hosts, + 1; 0: none */
+	union {
+		struct target target;
+		char words[WORDS_MAX];
+	} u;
 };
 
 /* ---- Time ---- */
 
-/* What one of the names still to be looked up gets. 0: there is no time left. */
+/* What one of the names still to be looked up gets. */
 static int64_t share(const struct search *s)
 {
-	int64_t left = s->end - clock_ms(),
-	        ms = left / (int64_t)(s->names ? s->names : 1);
-
-	if (ms < SHARE_MIN_MS)
-		ms = SHARE_MIN_MS;
-	return left <= 0 ? 0 : ms < left ? ms : left;
+	if (s->names <= 1)
+		return RESOLVE_LAST_MS;
+	return s->silent ? RESOLVE_SILENT_MS : RESOLVE_NAME_MS;
 }
 
-static int in_child(const struct search *s, int (*work)(void *arg, struct buf *out),
-                    void *arg, size_t max, struct buf *ret)
+static int in_child(struct search *s, int (*work)(void *arg, struct buf *out), void *arg,
+                    size_t max, struct buf *ret)
 {
-	int64_t ms = share(s);
+	int e = child_run(work, arg, share(s), max, ret);
 
-	return ms ? child_run(work, arg, ms, max, ret) : -ETIMEDOUT;
+	s->silent |= e == -ETIMEDOUT;
+	return e;
+}
+
+/* ---- What is said ---- */
+
+static void say(const struct search *s, const struct found *f)
+{
+	while (send(s->fd, f, sizeof(*f), MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
 }
 
 static void not_found(const struct search *s, struct str name, struct str words)
 {
-	buf_fmt(s->why, "%s%.*s: %.*s", s->why->n ? "; " : "cannot find ", (int)name.n,
-	        name.p, (int)words.n, words.p);
+	struct found f = { .is_target = false };
+
+	name = str_head(name, DNS_NAME_MAX);
+	words = str_head(words, WORDS_MAX - DNS_NAME_MAX - 3);
+	snprintf(f.u.words, sizeof(f.u.words), "%.*s: %.*s", (int)name.n, name.p,
+	         (int)words.n, words.p);
+	say(s, &f);
 }
 
 /* ---- Addresses ---- */
 
-/* Kept: so many of each kind that no kind pushes out the other. */
-static void keep(const struct addrinfo *list, struct buf *out)
-{
-	size_t four = 0, six = 0;
-
-	for (const struct addrinfo *a = list; a; a = a->ai_next) {
-		size_t *n = a->ai_family == AF_INET ? &four : &six;
-		struct race_address r = { .len = a->ai_addrlen };
-
-		if ((a->ai_family != AF_INET && a->ai_family != AF_INET6) ||
-		    a->ai_addrlen > sizeof(r.addr) || *n == PER_KIND_MAX)
-			continue;
-		memcpy(&r.addr, a->ai_addr, a->ai_addrlen);
-		buf_add(out, &r, sizeof(r));
-		(*n)++;
-	}
-}
-
-static int look_up(const char *name, unsigned port, int flags, struct buf *out)
-{
-	const struct addrinfo hints = { .ai_family = AF_UNSPEC,
-		                        .ai_socktype = SOCK_STREAM,
-		                        .ai_flags = AI_NUMERICSERV | flags };
-	struct addrinfo *list = NULL;
-	char service[8];
-	int e;
-
-	snprintf(service, sizeof(service), "%u", port & 0xffff);
-	e = getaddrinfo(name, service, &hints, &list);
-	if (e == 0) {
-		keep(list, out);
-		freeaddrinfo(list);
-		return out->n ? 0 : -ENOENT;
-	}
-	buf_z(out, e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
-	return -ENOENT;
-}
-
-struct question {
-	const char *name;
-	unsigned port;
-	enum dns_type type;
-};
-
-static int address_child(void *arg, struct buf *out)
-{
-	const struct question *q = arg;
-
-	return look_up(q->name, q->port, 0, out);
-}
-
-/* "[192.0.2.7]" and "[IPv6:2001:db8::1]" are written so in mail (RFC 5321 4.1.3). */
-static char *bare_name(const char *name, bool *ret_literal)
-{
-	struct str s = str_z(name);
-
-	*ret_literal = s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']';
-	if (*ret_literal)
-		s = (struct str){ s.p + 1, s.n - 2 };
-	if (str_istarts(s, STR("IPv6:")))
-		s = str_from(s, 5);
-	return str_dup(s);
-}
-
-/* The child has read what others said: looked at once more. */
-static bool take_addresses(struct str in, struct target *t)
-{
-	if (in.n == 0 || in.n % sizeof(t->address[0]) || in.n > sizeof(t->address))
-		return false;
-	memcpy(t->address, in.p, in.n);
-	t->addresses = in.n / sizeof(t->address[0]);
-	for (size_t i = 0; i < t->addresses; i++) {
-		sa_family_t f = t->address[i].addr.ss_family;
-
-		if (t->address[i].len != (f == AF_INET    ? sizeof(struct sockaddr_in)
-		                          : f == AF_INET6 ? sizeof(struct sockaddr_in6)
-		                                          : 0))
-			return false;
-	}
-	return true;
-}
-
 /* Finds its addresses; then there is one target more. */
-static void add_target(struct search *s, const struct target *t)
+static void add_target(struct search *s, const struct target *t, size_t asked)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT;
-	struct target *new = &s->ret[s->n];
-	bool literal = false;
-	char *name;
+	struct found f = { .is_target = true, .asked = asked };
 	int e;
 
 	if (s->n == RESOLVE_HOSTS_MAX)
 		return;
-	*new = *t;
-	name = bare_name(t->name, &literal);
-	if (literal) {
-		e = look_up(name, t->port, AI_NUMERICHOST, &out);
-	} else {
-		struct question q = { .name = name, .port = t->port };
-
-		e = in_child(s, address_child, &q, sizeof(new->address), &out);
-	}
-	if (e == 0 && take_addresses(buf_view(&out), new))
+	f.u.target = *t;
+	e = addresses_literal(t->name, t->port, &out);
+	if (e == -ENXIO)
+		e = addresses_of(t->name, t->port, share(s), &out);
+	s->silent |= e == -ETIMEDOUT;
+	if (e == 0 &&
+	    addresses_take(buf_view(&out), f.u.target.address, &f.u.target.addresses)) {
 		s->n++;
-	else if (e == -ETIMEDOUT)
+		say(s, &f);
+	} else if (e == -ETIMEDOUT) {
 		not_found(s, str_z(t->name), STR("no answer from DNS in time"));
-	else if (e == -ENOENT && out.n)
+	} else if ((e == -ENOENT || e == -EAGAIN) && out.n) {
 		not_found(s, str_z(t->name), buf_view(&out));
-	else
+	} else {
 		not_found(s, str_z(t->name), str_z(strerror(e ? -e : EIO)));
-	free(name);
+	}
 }
 
 /* ---- "srv:" and "mx:" ---- */
+
+struct question {
+	const char *name;
+	enum dns_type type;
+};
 
 static int record_child(void *arg, struct buf *out)
 {
@@ -244,11 +187,12 @@ static bool is_absent(ptrdiff_t e)
 
 /* The targets that records name. */
 static void add_records(struct search *s, const struct dns_host *list, size_t n,
-                        struct str domain, const struct target *like)
+                        struct str domain, const struct target *like, size_t asked)
 {
 	size_t room = RESOLVE_HOSTS_MAX - s->n, most = n < room ? n : room;
 
-	s->names += most;
+	/* In place of the name that led to them. */
+	s->names += most - 1;
 	for (size_t i = 0; i < most; i++) {
 		struct str name = str_z(list[i].name);
 		struct target t = *like;
@@ -260,15 +204,17 @@ static void add_records(struct search *s, const struct dns_host *list, size_t n,
 		t.expect[name.n] = '\0';
 		if (list[i].port)
 			t.port = list[i].port;
-		add_target(s, &t);
+		add_target(s, &t, asked);
 		s->names--;
 	}
+	s->names++;
 }
 
-static void add_srv(struct search *s, struct str domain, struct target *like)
+static void add_srv(struct search *s, struct str domain, struct target *like,
+                    size_t asked)
 {
 	struct dns_host list[DNS_RECORDS_MAX];
-	_cleanup_buf_ struct buf name = BUF_INIT, other = BUF_INIT;
+	_cleanup_buf_ struct buf name = BUF_INIT, other = BUF_INIT, words = BUF_INIT;
 	bool implicit = like->tls == CONF_TLS_IMPLICIT;
 	struct question q = { .type = DNS_SRV };
 	ptrdiff_t n;
@@ -289,14 +235,17 @@ static void add_srv(struct search *s, struct str domain, struct target *like)
 			n = more;
 	}
 	if (n > 0)
-		add_records(s, list, (size_t)n, domain, like);
-	else
-		not_found(s, str_z(q.name), str_z(dns_words((int)n)));
-	if (n < 0 && implicit && is_absent(n))
-		buf_z(s->why, " (tls = \"starttls\" asks for _submission._tcp)");
+		add_records(s, list, (size_t)n, domain, like, asked);
+	if (n > 0)
+		return;
+	buf_z(&words, dns_words((int)n));
+	if (implicit && is_absent(n))
+		buf_z(&words, " (tls = \"starttls\" asks for _submission._tcp)");
+	not_found(s, str_z(q.name), buf_view(&words));
 }
 
-static void add_mx(struct search *s, struct str domain, const struct target *like)
+static void add_mx(struct search *s, struct str domain, const struct target *like,
+                   size_t asked)
 {
 	struct dns_host list[DNS_RECORDS_MAX];
 	char *name = str_dup(domain);
@@ -310,7 +259,7 @@ static void add_mx(struct search *s, struct str domain, const struct target *lik
 		n = 1;
 	}
 	if (n > 0)
-		add_records(s, list, (size_t)n, domain, like);
+		add_records(s, list, (size_t)n, domain, like, asked);
 	else if (n == -ENOTSUP)
 		not_found(s, domain, STR("its MX record says that it takes no mail"));
 	else
@@ -320,45 +269,159 @@ static void add_mx(struct search *s, struct str domain, const struct target *lik
 
 /* ---- All of them ---- */
 
-static void add_host(struct search *s, const struct smarthost *h, const char *host)
+/* The i-th of those that are configured. */
+static void add_host(struct search *s, const struct smarthost *h, size_t i)
 {
-	struct str name = str_z(host);
+	struct str name = str_z(h->host.v[i]);
 	struct target t = { .port = (unsigned)(h->port & 0xffff), .tls = h->tls };
 	bool srv = str_istarts(name, STR("srv:")), mx = str_istarts(name, STR("mx:"));
 
 	if (srv || mx) {
 		name = str_from(name, srv ? 4 : 3);
-		t.asked = host;
 		if (name.n && name.p[name.n - 1] == '.')
 			name.n--;
 	}
 	if (name.n > DNS_NAME_MAX) {
-		not_found(s, str_head(name, DNS_NAME_MAX),
-		          STR("no host has such a name"));
+		not_found(s, name, STR("no host has such a name"));
 	} else if (srv) {
-		add_srv(s, name, &t);
+		add_srv(s, name, &t, i + 1);
 	} else if (mx) {
-		add_mx(s, name, &t);
+		add_mx(s, name, &t, i + 1);
 	} else {
 		memcpy(t.name, name.p, name.n);
 		memcpy(t.expect, name.p, name.n);
-		add_target(s, &t);
+		add_target(s, &t, 0);
 	}
 }
 
-size_t resolve_hosts(const struct smarthost *h, struct target *ret, struct buf *ret_why)
+static void find_all(int fd, const struct smarthost *h)
 {
-	struct search s = { .ret = ret,
-		            .why = ret_why,
-		            .end = clock_ms() + RESOLVE_TIMEOUT_MS,
-		            .names = h->host.n };
+	struct search s = { .fd = fd, .names = h->host.n };
 
 	/* Not a secret: anything does. */
 	if (getrandom(&s.seed, sizeof(s.seed), GRND_NONBLOCK) != sizeof(s.seed))
 		s.seed = (uint64_t)clock_ms();
 	for (size_t i = 0; i < h->host.n && s.n < RESOLVE_HOSTS_MAX; i++) {
-		add_host(&s, h, h->host.v[i]);
+		add_host(&s, h, i);
 		s.names--;
 	}
-	return s.n;
+}
+
+/* So few that what is said of them fits in a socket that nobody reads yet. */
+static bool only_literals(const struct smarthost *h)
+{
+	enum { FEW = 8 };
+	bool all = h->host.n <= FEW;
+
+	for (size_t i = 0; all && i < h->host.n; i++) {
+		_cleanup_buf_ struct buf out = BUF_INIT;
+
+		all = strlen(h->host.v[i]) <= DNS_NAME_MAX &&
+		      addresses_literal(h->host.v[i], 0, &out) != -ENXIO;
+	}
+	return all;
+}
+
+NORETURN static void child_main(int fd, const struct smarthost *h, pid_t parent)
+{
+	/* What push has is not the child's: its end is seen by mailchuted, and its lock kept by
+	 * whoever holds it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	prctl(PR_SET_NAME, "mailchute-dns", 0, 0, 0);
+	if (getppid() != parent)
+		_exit(0);
+	for (int i = JOB_FD_SOCKET; i <= JOB_FD_LOCK; i++)
+		if (i != fd)
+			close(i);
+	find_all(fd, h);
+	_exit(0);
+}
+
+int resolve_begin(struct resolver *r, const struct smarthost *h)
+{
+	pid_t parent = getpid(), pid = 0;
+	int pair[2], e = 0;
+
+	*r = (struct resolver){ .h = h, .fd = -1 };
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	if (only_literals(h)) {
+		find_all(pair[1], h);
+	} else {
+		pid = fork();
+		e = pid < 0 ? -errno : 0;
+		if (pid == 0) {
+			close(pair[0]);
+			child_main(pair[1], h, parent);
+		}
+	}
+	close(pair[1]);
+	if (e < 0) {
+		close(pair[0]);
+		return e;
+	}
+	r->fd = pair[0];
+	r->pid = pid;
+	r->more = true;
+	return 0;
+}
+
+void resolve_end(struct resolver *r)
+{
+	if (r->pid > 0) {
+		kill(r->pid, SIGKILL);
+		while (waitpid(r->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	if (r->h && r->fd >= 0)
+		close(r->fd);
+	*r = (struct resolver){ .fd = -1 };
+}
+
+/* True: something has come, or nothing will. */
+static bool comes(const struct resolver *r, int64_t until, int cancel_fd)
+{
+	struct pollfd p[2] = { { .fd = r->fd, .events = POLLIN },
+		               { .fd = cancel_fd, .events = POLLRDHUP } };
+	int64_t left = until - clock_ms();
+	int n = poll(p, 2, left > 0 ? (int)left : 0);
+
+	return n > 0 && p[0].revents;
+}
+
+/* The child has the same hosts. */
+static bool take_target(const struct resolver *r, const struct found *f,
+                        struct target *ret)
+{
+	if (f->asked > r->h->host.n || f->u.target.addresses > RESOLVE_ADDRESSES_MAX)
+		return false;
+	*ret = f->u.target;
+	ret->asked = f->asked ? r->h->host.v[f->asked - 1] : NULL;
+	return true;
+}
+
+bool resolve_next(struct resolver *r, int wait_ms, int cancel_fd, struct target *ret,
+                  struct buf *ret_why)
+{
+	int64_t until = clock_ms() + wait_ms;
+	struct found f;
+
+	while (r->more && comes(r, until, cancel_fd)) {
+		ssize_t n = recv(r->fd, &f, sizeof(f), 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != sizeof(f)) {
+			resolve_end(r);
+			return false;
+		}
+		if (f.is_target && take_target(r, &f, ret))
+			return true;
+		if (!f.is_target) {
+			f.u.words[WORDS_MAX - 1] = '\0';
+			buf_fmt(ret_why, "%s%s", ret_why->n ? "; " : "cannot find ",
+			        f.u.words);
+		}
+	}
+	return false;
 }

@@ -7,6 +7,9 @@
  * without any by the domain itself (RFC 5321 5.1). Names go through getaddrinfo(), so that
  * /etc/hosts counts; addresses need nobody.
  *
+ * All that is asked of DNS is asked by a child, one name behind the other, while what it has
+ * found already is tried: push itself cannot open /etc/hosts any more then (prog/fence.h).
+ *
  * Whom must the certificate of such a host be for? Without DNSSEC the answer is anybody's, so a
  * name that only the answer vouches for is worth nothing: it must be the domain that was asked
  * for, or the host's own name when that is the domain or below it (RFC 6186 section 6). Else
@@ -16,13 +19,16 @@
 #define PUSH_RESOLVE_H
 
 #include "conf/conf.h"
+#include "push/resolve_addr.h"
 #include "push/resolve_dns.h"
-#include "smtp/race.h"
 
 enum {
 	RESOLVE_HOSTS_MAX = 32,
-	RESOLVE_ADDRESSES_MAX = RACE_MAX, /* half of them of each kind at most */
-	RESOLVE_TIMEOUT_MS = 30000,
+	/* The resolver's own first timeout is 5 s: time for it to ask a second server. The last
+	 * name has more; when one got no answer, those behind it have less. */
+	RESOLVE_NAME_MS = 8000,
+	RESOLVE_LAST_MS = 20000,
+	RESOLVE_SILENT_MS = 4000,
 };
 
 /* One host: a name and where it is. */
@@ -35,14 +41,29 @@ struct target {
 	enum conf_tls tls;
 	struct race_address address[RESOLVE_ADDRESSES_MAX];
 	size_t addresses;
-	int64_t failed; /* clock_ms() of its last failure; 0: none. For reach.c */
+	/* For reach.c: when it failed, 0: it did not. clock_ms(), and clock_real(), also of
+	 * each address. */
+	int64_t failed, failed_real, address_failed[RESOLVE_ADDRESSES_MAX];
 };
 
-/* Fills in the hosts of h that have addresses, in the order in which they are to be tried. ret
- * has room for RESOLVE_HOSTS_MAX. Returns how many; ret_why has words about those that were not
- * found, and begins with "cannot find " when there are any. Blocks at most
- * RESOLVE_TIMEOUT_MS; the time is shared, so that one name that gets no answer leaves some for
- * those behind it. h must outlive ret. */
-size_t resolve_hosts(const struct smarthost *h, struct target *ret, struct buf *ret_why);
+struct resolver {
+	const struct smarthost *h;
+	bool more; /* the last host has not come yet; false when all are 0 */
+	int fd;
+	pid_t pid; /* 0: no child */
+};
+
+/* Begins; blocks for nobody. The child has no descriptor of its parent but its own. h must
+ * outlive the targets. 0, or -errno: nothing is found. */
+int resolve_begin(struct resolver *r, const struct smarthost *h);
+/* The next host that has addresses, in the order in which they are to be tried, at most
+ * RESOLVE_HOSTS_MAX in all: true. ret_why gets words about those that were not found in front of
+ * it ("cannot find " when it is empty, else "; "). Waits at most wait_ms, and not when cancel_fd's
+ * peer hangs up (-1: nobody's); false with r->more: it has not come yet; without: there are no
+ * more. */
+bool resolve_next(struct resolver *r, int wait_ms, int cancel_fd, struct target *ret,
+                  struct buf *ret_why);
+/* Ends the child, if there is one. */
+void resolve_end(struct resolver *r);
 
 #endif

@@ -1,14 +1,16 @@
 #include "push/secret.h"
 #include "base/clock.h"
 #include "prog/job.h"
+#include "prog/shell.h"
+#include "smtp/auth.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/crypto.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,41 +32,17 @@ struct run {
 
 /* ---- The helper ---- */
 
-static const int to_default[] = { SIGPIPE, SIGXFSZ, SIGINT, SIGTERM, SIGHUP };
-
-/* What a program finds: nothing of push but its user. */
 NORETURN static void command_exec(const char *command, int out, int err)
 {
-	char *argv[] = { NULL, NULL, NULL, NULL };
-	const char *const words[] = { "sh", "-c", command };
 	const struct passwd *pw = getpwuid(geteuid());
-	_cleanup_buf_ struct buf home = BUF_INIT, user = BUF_INIT;
-	char path[] = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
-	char *env[] = { path, NULL, NULL, NULL };
-	sigset_t none;
-	int null = open("/dev/null", O_RDONLY);
+	const struct shell sh = { .command = command,
+		                  .home = pw && pw->pw_dir ? pw->pw_dir : "/",
+		                  .user = pw ? pw->pw_name : "",
+		                  .in = -1,
+		                  .out = out,
+		                  .err = err };
 
-	buf_fmt(&home, "HOME=%s", pw && pw->pw_dir ? pw->pw_dir : "/");
-	buf_fmt(&user, "USER=%s", pw ? pw->pw_name : "");
-	env[1] = home.p;
-	env[2] = user.p;
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		argv[i] = str_dup(str_z(words[i]));
-	for (size_t i = 0; i < ARRAY_LEN(to_default); i++)
-		signal(to_default[i], SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	/* A group of its own, so that all of it can be ended. */
-	setpgid(0, 0);
-	umask(077);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 ||
-	    chdir("/") < 0)
-		_exit(126);
-	if (null > 2)
-		close(null);
-	execve("/bin/sh", argv, env);
-	_exit(127);
+	shell_exec(&sh);
 }
 
 /* Reads what is there. At its end *fd is closed. Over max the rest is dropped (keep), or it is
@@ -117,10 +95,7 @@ static int watch(struct run *r, pid_t pid, int *ret_status)
 		if (e == 0 && poll(p, ARRAY_LEN(p), TICK_MS) > 0 && p[0].revents)
 			e = -ECANCELED;
 		if (e < 0) {
-			kill(-pid, SIGKILL);
-			kill(pid, SIGKILL);
-			while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
-				;
+			shell_end(pid, ret_status);
 			return e;
 		}
 	}
@@ -218,7 +193,9 @@ int secret_start(struct secret *s, const char *command, int seconds)
 		close(pair[0]);
 		return e;
 	}
-	*s = (struct secret){ .fd = pair[0], .pid = pid, .seconds = seconds };
+	*s = (struct secret){
+		.fd = pair[0], .pid = pid, .seconds = seconds, .command = command
+	};
 	return 0;
 }
 
@@ -246,7 +223,51 @@ bool secret_holds(const struct secret *s)
 
 void secret_forget(struct secret *s)
 {
-	s->ends = 0;
+	s->ends = s->until = 0;
+}
+
+/* A command that was corrected gives another secret. */
+static void put_command(const struct secret *s, struct buf *b)
+{
+	unsigned char hash[32];
+
+	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, s->command, strlen(s->command), hash) < 0)
+		explicit_bzero(hash, sizeof(hash));
+	auth_base64(b, (struct str){ (const char *)hash, sizeof(hash) });
+}
+
+void secret_print(const struct secret *s, struct str secret, struct buf *b)
+{
+	if (!secret_holds(s) || s->until == 0)
+		return;
+	buf_room(b, 2 * secret.n + 128);
+	buf_fmt(b, "%lld:", (long long)s->until);
+	put_command(s, b);
+	buf_c(b, ':');
+	auth_base64(b, secret);
+}
+
+bool secret_recall(struct secret *s, struct str word, struct buf *ret)
+{
+	_cleanup_buf_ struct buf command = BUF_INIT;
+	struct str until = STR(""), of = STR("");
+	int64_t now = clock_real();
+	uint64_t t = 0;
+
+	buf_reset(ret);
+	if (s->fd < 0 || !str_cut(&word, ':', &until) || !str_cut(&word, ':', &of) ||
+	    !str_u64(until, &t) || t > INT64_MAX || (int64_t)t <= now ||
+	    (int64_t)t - now > SECRET_EXPIRES_MAX)
+		return false;
+	put_command(s, &command);
+	if (!str_eq(of, buf_view(&command)))
+		return false;
+	buf_room(ret, word.n);
+	if (auth_unbase64(ret, word) < 0 || ret->n == 0)
+		return false;
+	s->until = (int64_t)t;
+	s->ends = clock_ms() + ((int64_t)t - now) * 1000;
+	return true;
 }
 
 /* Waits for the helper's packet. Octets or -errno. */
@@ -289,24 +310,65 @@ static void explain(const struct head *h, int seconds, struct buf *why)
 		buf_fmt(why, "printed more than %d octets", SECRET_MAX);
 	else if (h->error < 0)
 		buf_fmt(why, "could not be run: %s", strerror(-h->error));
-	else if (WIFSIGNALED(h->status))
-		buf_fmt(why, "was ended by signal %d", WTERMSIG(h->status));
-	else if (WEXITSTATUS(h->status))
-		buf_fmt(why, "ended with status %d", WEXITSTATUS(h->status));
+	else if (h->status)
+		shell_words(h->status, why);
 	else
 		buf_z(why, "printed nothing");
 }
 
-/* Is the secret in the text, or so much of it that it tells something? */
+/* Is the secret in the text, or so much of it that it tells something? Also in base64. */
 static bool shows(struct str text, struct str secret)
 {
-	enum { SHOWS_MIN = 8 };
-	size_t n = secret.n < SHOWS_MIN ? secret.n : SHOWS_MIN;
+	enum { TELLS = 8 };
+	struct buf coded = BUF_INIT;
+	bool found = auth_shows(text, secret, TELLS);
 
-	for (size_t i = 0; n && i + n <= secret.n; i++)
-		if (memmem(text.p, text.n, secret.p + i, n))
+	buf_room(&coded, 2 * secret.n + 4);
+	auth_base64(&coded, secret);
+	/* How it ends depends on what is behind the secret. */
+	found |= coded.n > TELLS && auth_shows(text, buf_view(&coded), TELLS);
+	auth_wipe(&coded);
+	return found;
+}
+
+/* "> Authorization: Basic ..." of curl -v: how the command itself logs in. */
+static bool is_login(struct str line)
+{
+	const struct str word = STR("authorization");
+
+	for (; line.n > word.n; line = str_from(line, 1)) {
+		size_t at = word.n;
+
+		if (!str_istarts(line, word))
+			continue;
+		while (at < line.n && (ascii_space(line.p[at]) || line.p[at] == '"' ||
+		                       line.p[at] == '\''))
+			at++;
+		if (at < line.n && (line.p[at] == ':' || line.p[at] == '='))
 			return true;
+	}
 	return false;
+}
+
+/* What of it can go to the log. */
+static void put_said(struct str said, struct buf *why)
+{
+	_cleanup_buf_ struct buf kept = BUF_INIT;
+	bool left_out = false;
+	struct str line;
+
+	while (said.n && str_cut(&said, '\n', &line)) {
+		if (is_login(line)) {
+			left_out = true;
+			continue;
+		}
+		if (kept.n)
+			buf_c(&kept, '\n');
+		buf_str(&kept, line);
+	}
+	buf_escape(why, str_trim(buf_view(&kept)), SECRET_WORDS_MAX);
+	if (left_out)
+		buf_fmt(why, "%s(how it logs in is not shown)", kept.n ? " " : "");
 }
 
 /* The trace of "sh -x": it shows all that the command knows, and not only what it prints. */
@@ -337,7 +399,7 @@ static void add_words(const struct head *h, struct str printed, struct str said,
 	else if (shows(said, secret) || (h->status && shows(said, str_trim(printed))))
 		buf_z(why, "(its words repeat what it printed, and are not shown)");
 	else
-		buf_escape(why, str_trim(said), SECRET_WORDS_MAX);
+		put_said(str_trim(said), why);
 }
 
 static int take(struct secret *s, struct str answer_text, struct buf *ret,
@@ -345,8 +407,8 @@ static int take(struct secret *s, struct str answer_text, struct buf *ret,
 {
 	struct head h;
 	struct str text = str_from(answer_text, sizeof(h)), secret = STR("");
-	uint64_t seconds = SECRET_EXPIRES_MAX;
-	bool good;
+	uint64_t seconds = UINT64_MAX;
+	bool good, said;
 
 	if (answer_text.n < sizeof(h))
 		return -EPROTO;
@@ -366,11 +428,13 @@ static int take(struct secret *s, struct str answer_text, struct buf *ret,
 		return -EACCES;
 	buf_room(ret, secret.n);
 	buf_str(ret, secret);
+	said = seconds != UINT64_MAX;
 	if (seconds > SECRET_EXPIRES_MAX)
 		seconds = SECRET_EXPIRES_MAX;
 	/* What ends at once is good for one login. */
 	seconds = seconds > SECRET_MARGIN ? seconds - SECRET_MARGIN : 0;
 	s->ends = clock_ms() + (int64_t)seconds * 1000 + 1;
+	s->until = said && seconds ? clock_real() + (int64_t)seconds : 0;
 	return 0;
 }
 
@@ -385,7 +449,7 @@ int secret_get(struct secret *s, int cancel_fd, struct buf *ret, struct buf *ret
 	if (ret->cap)
 		explicit_bzero(ret->p, ret->cap);
 	buf_reset(ret);
-	s->ends = 0;
+	secret_forget(s);
 	n = s->fd < 0 ? -EPIPE : hear(s, cancel_fd, &b);
 	e = n < 0 ? (int)n : take(s, buf_view(&b), ret, ret_why);
 	if (e < 0 && !ret_why->n)

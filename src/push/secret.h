@@ -23,16 +23,19 @@ struct secret {
 	int fd; /* to the helper; -1: none */
 	pid_t pid;
 	int seconds; /* the command's time */
+	const char *command;
 	int64_t
 	    ends; /* clock_ms() until which what it gave holds; 0: nothing was given */
+	int64_t
+	    until; /* the same as clock_real(); 0: it has not said how long it holds */
 };
 #define SECRET_INIT      \
 	{                \
 		.fd = -1 \
 	}
 
-/* Starts the helper for a command line for sh(1) that may take so many seconds
- * (SECRET_COMMAND_SECONDS, but in tests), before the fence. 0 or -errno. */
+/* Starts the helper for a command line for sh(1), which must outlive s, that may take so many
+ * seconds (SECRET_COMMAND_SECONDS, but in tests), before the fence. 0 or -errno. */
 int secret_start(struct secret *s, const char *command, int seconds);
 /* Does what was given before still hold? */
 bool secret_holds(const struct secret *s);
@@ -41,6 +44,13 @@ bool secret_holds(const struct secret *s);
  * soon as the peer of cancel_fd (-1: none) is gone. Else -errno, and ret_why says why for
  * people (escaped). On 0 ret_why is what the command said on standard error, often nothing. */
 int secret_get(struct secret *s, int cancel_fd, struct buf *ret, struct buf *ret_why);
+/* Appends secret, which was given, as a word for the next run: printable ASCII without blanks
+ * and semicolons; nothing when it does not hold, or the command did not say how long. Like a
+ * ticket of TLS it is for memory, not for disks and logs. */
+void secret_print(const struct secret *s, struct str secret, struct buf *b);
+/* Takes it back, if it still holds and is of the same command: then ret is the secret, and
+ * secret_get() leaves it at that. False, and ret empty: it is nothing; the word may be hostile. */
+bool secret_recall(struct secret *s, struct str word, struct buf *ret);
 /* What was given is worth nothing any more. */
 void secret_forget(struct secret *s);
 /* Ends the helper, and a command that it runs. Fine when there is none. */

@@ -168,24 +168,25 @@ static int answer_oauthbearer(struct auth *a, struct str challenge, struct buf *
 
 /* In the order in which they are liked. */
 static const struct auth_mech mechs[] = {
-	{ "SCRAM-SHA-256-PLUS", "scram-sha-256-plus", .initial = true, .binding = true,
+	{ "SCRAM-SHA-256-PLUS", "scram-sha-256-plus", 1, .initial = true, .binding = true,
 	  .mutual = true, .digest = "SHA-256", .answer = auth_scram },
-	{ "SCRAM-SHA-256", "scram-sha-256", .initial = true, .mutual = true,
+	{ "SCRAM-SHA-256", "scram-sha-256", 2, .initial = true, .mutual = true,
 	  .digest = "SHA-256", .answer = auth_scram },
-	{ "SCRAM-SHA-1-PLUS", "scram-sha-1-plus", .initial = true, .binding = true,
+	{ "SCRAM-SHA-1-PLUS", "scram-sha-1-plus", 4, .initial = true, .binding = true,
 	  .mutual = true, .digest = "SHA-1", .answer = auth_scram },
-	{ "SCRAM-SHA-1", "scram-sha-1", .initial = true, .mutual = true,
+	{ "SCRAM-SHA-1", "scram-sha-1", 8, .initial = true, .mutual = true,
 	  .digest = "SHA-1", .answer = auth_scram },
-	{ "PLAIN", "plain", .plaintext = true, .initial = true, .answer = answer_plain },
-	{ "LOGIN", "login", .plaintext = true, .answer = answer_login },
+	{ "PLAIN", "plain", 16, .plaintext = true, .initial = true,
+	  .answer = answer_plain },
+	{ "LOGIN", "login", 32, .plaintext = true, .answer = answer_login },
 	/* Behind them: a host that is known to be the right one, and heard by nobody else,
 	 * gains nothing by it, and must keep the password itself to check it. */
-	{ "CRAM-MD5", "cram-md5", .answer = answer_cram },
-	{ "OAUTHBEARER", "oauthbearer", .proof = AUTH_TOKEN, .plaintext = true,
+	{ "CRAM-MD5", "cram-md5", 64, .answer = answer_cram },
+	{ "OAUTHBEARER", "oauthbearer", 128, .proof = AUTH_TOKEN, .plaintext = true,
 	  .initial = true, .answer = answer_oauthbearer },
-	{ "XOAUTH2", "xoauth2", .proof = AUTH_TOKEN, .plaintext = true, .initial = true,
-	  .answer = answer_xoauth2 },
-	{ "EXTERNAL", "external", .proof = AUTH_CERTIFICATE, .initial = true,
+	{ "XOAUTH2", "xoauth2", 256, .proof = AUTH_TOKEN, .plaintext = true,
+	  .initial = true, .answer = answer_xoauth2 },
+	{ "EXTERNAL", "external", 512, .proof = AUTH_CERTIFICATE, .initial = true,
 	  .answer = answer_external },
 };
 
@@ -211,7 +212,8 @@ static bool may(const struct auth_choice *c, const struct auth_mech *m)
 {
 	bool any = c->only.n == 0 || str_ieq(c->only, STR("auto"));
 
-	if ((m->plaintext && !c->safe) || (m->binding && !c->binding))
+	if ((m->plaintext && !c->safe) || (m->binding && !c->binding) ||
+	    (c->vain & m->bit))
 		return false;
 	if (any ? m->proof != c->proof : !str_ieq(c->only, str_z(m->word)))
 		return false;
@@ -241,6 +243,17 @@ const struct auth_mech *auth_pick(const struct auth_choice *c,
 			best = m;
 	}
 	return best;
+}
+
+void auth_words(unsigned bits, struct buf *b)
+{
+	const char *comma = "";
+
+	for (size_t i = 0; i < ARRAY_LEN(mechs); i++)
+		if (bits & mechs[i].bit) {
+			buf_fmt(b, "%s%s", comma, mechs[i].word);
+			comma = ",";
+		}
 }
 
 void auth_init(struct auth *a, const struct auth_mech *mech,
@@ -275,6 +288,22 @@ void auth_free(struct auth *a)
 	buf_free(&a->nonce);
 	buf_free(&a->first);
 	explicit_bzero(a->signature, sizeof(a->signature));
+}
+
+bool auth_shows(struct str text, struct str secret, size_t least)
+{
+	struct str few = text, many = secret;
+
+	if (secret.n < least)
+		return secret.n && memmem(text.p, text.n, secret.p, secret.n);
+	if (text.n > secret.n) {
+		few = secret;
+		many = text;
+	}
+	for (size_t i = 0; i + least <= few.n; i++)
+		if (memmem(many.p, many.n, few.p + i, least))
+			return true;
+	return false;
 }
 
 static const char digits[] =

@@ -53,6 +53,8 @@ struct auth {
 struct auth_mech {
 	const char *name; /* as in EHLO, upper case */
 	const char *word; /* for the log, and in auth = "..." */
+	/* In learned.h's record, so in files: never another's. */
+	unsigned bit;
 	enum auth_proof proof;
 	bool plaintext;     /* shows the password to who listens */
 	bool initial;       /* step 0 goes with the AUTH command */
@@ -70,12 +72,16 @@ struct auth_choice {
 	bool safe;     /* mechanisms that show the password may be used */
 	bool verified; /* TLS, and the host is who it must be */
 	bool binding;  /* there is channel binding */
+	unsigned vain; /* the bits of those that are passed over */
 };
 /* The best mechanism behind after (NULL: of all); NULL: there is none. */
 const struct auth_mech *auth_pick(const struct auth_choice *c,
                                   const struct auth_mech *after);
 /* Is there one with channel binding among what is offered? */
 bool auth_offers_binding(struct str offered);
+
+/* Appends the words of the mechanisms with these bits, parted by commas. */
+void auth_words(unsigned bits, struct buf *b);
 
 /* Begins. mech and creds must outlive a. */
 void auth_init(struct auth *a, const struct auth_mech *mech,
@@ -92,6 +98,10 @@ void auth_free(struct auth *a);
 int auth_scram(struct auth *a, struct str challenge, struct buf *ret);
 /* Appends a name as in RFC 5801: "=" and "," as "=3D", "=2C". */
 void auth_saslname(struct buf *b, struct str name);
+
+/* Have text and secret so many octets in a row in common, or is all of a shorter secret in the
+ * text? */
+bool auth_shows(struct str text, struct str secret, size_t least);
 
 /* Base64 (RFC 4648), one line. The decoder is strict: -EBADMSG. */
 void auth_base64(struct buf *b, struct str s);

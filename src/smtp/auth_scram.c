@@ -89,11 +89,29 @@ static int put_prepared(struct buf *b, struct str s)
 	return 0;
 }
 
+/* Is it known before anything is said: then the host sees no login that cannot come to
+ * anything, and another mechanism may do. */
+static int check_password(struct auth *a)
+{
+	struct buf password = BUF_INIT;
+	int e;
+
+	buf_room(&password, 4 * a->creds->password.n + 16);
+	e = put_prepared(&password, a->creds->password);
+	auth_wipe(&password);
+	if (e < 0)
+		a->why = "password cannot be written as RFC 4013 wants it (is it UTF-8, "
+		         "without control characters?)";
+	return e;
+}
+
 static int client_first(struct auth *a, struct buf *ret)
 {
 	_cleanup_buf_ struct buf user = BUF_INIT;
 	unsigned char nonce[NONCE_BYTES];
 
+	if (check_password(a) < 0)
+		return -EINVAL;
 	if (put_prepared(&user, a->creds->user) < 0) {
 		a->why = "user cannot be written as RFC 4013 wants it (is it UTF-8?)";
 		return -EINVAL;
@@ -177,9 +195,7 @@ static int make_keys(struct auth *a, const struct digest *d, const struct server
 	buf_room(&password, 4 * a->creds->password.n + 16);
 	if (put_prepared(&password, a->creds->password) < 0) {
 		auth_wipe(&password);
-		a->why = "password cannot be written as RFC 4013 wants it (is it UTF-8, "
-		         "without control characters?)";
-		return -EINVAL;
+		return fails(a, "password cannot be written as RFC 4013 wants it");
 	}
 	key = (gnutls_datum_t){ (unsigned char *)password.p, (unsigned)password.n };
 	s = (gnutls_datum_t){ (unsigned char *)salt.p, (unsigned)salt.n };

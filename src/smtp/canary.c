@@ -55,23 +55,46 @@ static int judge(struct client *c)
 		    c, VERDICT_RECONNECT, STAGE_RSET,
 		    "the host does not throw away the content of a BDAT that it refuses");
 	}
-	if (mail == 2 && bdat == 5) {
-		c->learned.canary = true;
-		c->learned.since = clock_real();
-		window_start(&c->window, WINDOW_TRUSTED, most_in_flight(c), c->rtt_ms);
-	} else if (bdat != 5) {
+	c->witness.rset = reply_shape(&c->reply);
+	c->canary.well = mail == 2 && bdat == 5;
+	if (c->canary.well)
+		canary_yes(c);
+	else if (bdat != 5)
 		learned_demote(&c->learned, LEVEL_COMBO, clock_real());
-	}
 	return 0;
+}
+
+void canary_yes(struct client *c)
+{
+	const struct witness *w = &c->witness;
+	bool told = w->mail != w->rset;
+
+	if (!c->canary.well || (!told && !w->content))
+		return;
+	c->canary.well = false;
+	if (!told && (w->content == w->rset || w->content == w->rcpt)) {
+		learned_demote(&c->learned, LEVEL_COMBO, clock_real());
+		return;
+	}
+	c->learned.canary = true;
+	c->learned.since = clock_real();
+	window_start(&c->window, WINDOW_TRUSTED, most_in_flight(c), c->rtt_ms);
 }
 
 int canary_take(struct client *c, const struct expect *got)
 {
 	int code = c->reply.code;
+	enum verdict_kind kind = verdict_of(got->stage, &c->reply, c->successes, 0);
 
+	/* A host that ends the connection for the question would do so each time. */
+	if (code == 421 && (got->rcpt == CANARY_BDAT || got->rcpt == CANARY_END)) {
+		learned_demote(&c->learned, LEVEL_COMBO, clock_real());
+		kind = VERDICT_RECONNECT;
+	}
 	if (code == 421 || (got->rcpt == CANARY_RSET && code / 100 != 2))
-		return session_break_reply(
-		    c, verdict_of(got->stage, &c->reply, c->successes, 0), got->stage);
+		return session_break_reply(c, kind, got->stage);
+	if (got->rcpt == CANARY_MAIL)
+		c->witness.mail = reply_shape(&c->reply);
 	if (got->rcpt == CANARY_MAIL)
 		c->canary.mail = code;
 	else if (got->rcpt == CANARY_BDAT)

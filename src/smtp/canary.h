@@ -5,6 +5,10 @@
  * text would then be read as commands. So before the first stream to a host it is asked for
  * nobody's mail: MAIL, BDAT of 8 octets with no recipient, RSET, in one group. Yes, no, yes
  * is how it must answer; a host that leaks answers the 8 octets, too.
+ *
+ * There was a host that answered each BDAT twice. Where replies that have moved by one look like
+ * those that have not, a message that was refused would be taken for one that was accepted. So a
+ * host whose yes looks the same to RSET and to MAIL, and to RCPT or a message, too, gets no stream.
  */
 #ifndef SMTP_CANARY_H
 #define SMTP_CANARY_H
@@ -18,5 +22,7 @@ bool canary_due(const struct client *c);
 void canary_put(struct client *c, struct str sender);
 /* Takes c->reply for what it answers. 0, or -1 (broken). What was found is in c->learned. */
 int canary_take(struct client *c, const struct expect *got);
+/* How one more yes looks is in c->witness: is that enough? */
+void canary_yes(struct client *c);
 
 #endif

@@ -1,5 +1,6 @@
 #include "smtp/session.h"
 #include "base/clock.h"
+#include "smtp/auth.h"
 #include <errno.h>
 
 struct client *client_new(const struct client_conf *conf, const char **ret_why)
@@ -31,6 +32,8 @@ void client_free(struct client *c)
 	buf_free(&c->broken.text);
 	buf_free(&c->facts);
 	buf_free(&c->whole);
+	buf_free(&c->passed);
+	auth_wipe(&c->secret.sent);
 	free(c->fifo);
 	free(c);
 }
@@ -43,6 +46,11 @@ bool client_is_open(const struct client *c)
 struct str client_facts(const struct client *c)
 {
 	return buf_view(&c->facts);
+}
+
+struct str client_passed(const struct client *c)
+{
+	return buf_view(&c->passed);
 }
 
 /* "MAILMAX=100 RCPTMAX=50" (RFC 9422). */
@@ -148,7 +156,8 @@ static int hello(struct client *c)
 static int secure(struct client *c)
 {
 	_cleanup_buf_ struct buf why = BUF_INIT;
-	int e = tls_start(c->tls, &c->conn, clock_ms() + session_ms(c, 300), &why);
+	int64_t seconds = session_patience(c, STAGE_TLS);
+	int e = tls_start(c->tls, &c->conn, clock_ms() + session_ms(c, seconds), &why);
 
 	if (e < 0)
 		return session_break(c, VERDICT_HOST, STAGE_TLS, "%s", why.p);
@@ -210,28 +219,30 @@ static void recall(struct client *c)
 	             c->rtt_ms);
 }
 
-static int connect_to(struct client *c, const struct race_address *to, size_t n)
+static int connect_to(struct client *c, struct client_way *way)
 {
-	const struct race r = { .to = to,
-		                .n = n,
+	const struct race r = { .to = way->to,
+		                .n = way->n,
 		                .from = c->conf->source,
 		                .deadline = clock_ms() + session_ms(c, 30) };
 	_cleanup_buf_ struct buf why = BUF_INIT;
-	size_t won = 0;
-	int e = conn_open(&c->conn, &r, &won, &why);
+	int e;
 
+	way->at = way->n;
+	e = conn_open(&c->conn, &r, &way->at, &why);
 	c->open = true;
 	if (e < 0)
 		return session_break(c, VERDICT_HOST, STAGE_CONNECT,
 		                     "cannot connect to %s", why.p);
-	race_words(&to[won], &c->facts, "addr=", " port=");
+	race_words(&way->to[way->at], &c->facts, "addr=", " port=");
 	buf_c(&c->facts, ' ');
 	return 0;
 }
 
-static int begin(struct client *c, const struct race_address *to, size_t n)
+static int begin(struct client *c, struct client_way *way)
 {
-	if (connect_to(c, to, n) < 0)
+	c->hurried = way->others;
+	if (connect_to(c, way) < 0)
 		return -1;
 	if (c->conf->tls == CLIENT_TLS_IMPLICIT && secure(c) < 0)
 		return -1;
@@ -239,11 +250,12 @@ static int begin(struct client *c, const struct race_address *to, size_t n)
 		return -1;
 	if (c->conf->tls == CLIENT_TLS_STARTTLS && starttls(c) < 0)
 		return -1;
+	c->hurried = false;
 	tls_facts(&c->conn, &c->facts);
+	recall(c);
 	if (c->conf->auth && session_login(c) < 0)
 		return -1;
 	buf_fmt(&c->facts, " pipelining=%s", c->ext.pipelining ? "yes" : "no");
-	recall(c);
 	/* Replies were read: what TLS 1.3 sends behind the handshake has come, too. */
 	if (c->tls)
 		tls_keep(c->tls, &c->conn);
@@ -287,23 +299,23 @@ int client_open(struct client *c, const struct sockaddr *to, socklen_t to_len,
                 struct verdict *ret_why)
 {
 	struct race_address one = { .len = to_len };
+	struct client_way way = { .to = &one, .n = 1 };
 
 	memcpy(&one.addr, to, to_len);
-	return client_open_any(c, &one, 1, ret_why);
+	return client_open_any(c, &way, ret_why);
 }
 
-int client_open_any(struct client *c, const struct race_address *to, size_t n,
-                    struct verdict *ret_why)
+int client_open_any(struct client *c, struct client_way *way, struct verdict *ret_why)
 {
 	reset(c, clock_ms());
 	if (c->tls)
 		tls_expect(c->tls);
-	if (begin(c, to, n) == 0)
+	if (begin(c, way) == 0)
 		return 0;
 	/* A host that cannot resume what it gave us gets a whole handshake. */
 	if (c->tls && tls_offered(c->tls) && c->broken.stage == STAGE_TLS) {
 		reset(c, clock_ms());
-		if (begin(c, to, n) == 0)
+		if (begin(c, way) == 0)
 			return 0;
 	}
 	*ret_why = c->broken;
@@ -320,6 +332,8 @@ void client_ticket(const struct client *c, struct buf *b)
 
 void client_quit(struct client *c)
 {
+	bool more;
+
 	if (!c->open)
 		return;
 	if (c->decided)
@@ -327,8 +341,14 @@ void client_quit(struct client *c)
 	/* The last message is decided: who wants us to leave need not wait for a farewell. */
 	c->conn.cancel_ms = 0;
 	buf_z(&c->conn.out, "QUIT\r\n");
-	if (!c->conn.in.n && session_ask(c, STAGE_QUIT) == 0)
+	more = c->conn.in.n > 0;
+	if (!more && session_ask(c, STAGE_QUIT) == 0) {
+		more = c->reply.code / 100 == 2 && c->reply.code != 221;
 		conn_bye(&c->conn);
+	}
+	/* It has answered something twice. All was told apart; but not by this way again. */
+	if (more && c->streamed)
+		learned_demote(&c->learned, LEVEL_COMBO, clock_real());
 	session_close(c);
 	/* Nothing was in flight: a host that says no farewell is as good as any other. */
 	buf_free(&c->broken.text);

@@ -69,13 +69,26 @@ void client_free(
  */
 int client_open(struct client *c, const struct sockaddr *to, socklen_t to_len,
                 struct verdict *ret_why);
-/* The same with all addresses of one host: the first that answers is taken (race.h). */
-int client_open_any(struct client *c, const struct race_address *to, size_t n,
-                    struct verdict *ret_why);
+/* The addresses of one host. */
+struct client_way {
+	const struct race_address *to;
+	size_t n;
+	/* There is another one behind, of this host or of the next: what the host says up to
+	 * AUTH is awaited CLIENT_HURRY seconds each, no RFC 5321's 5 minutes. */
+	bool others;
+	size_t at; /* out: the one that was connected; n: none of them */
+};
+enum { CLIENT_HURRY = 30 };
+/* The same with all of them: the first that answers is taken (race.h). */
+int client_open_any(struct client *c, struct client_way *way, struct verdict *ret_why);
 bool client_is_open(const struct client *c);
 /* One line for the log: "addr=192.0.2.7 port=587 tls=1.3 cipher=... auth=plain
  * pipelining=yes"; borrowed. */
 struct str client_facts(const struct client *c);
+
+/* Mechanisms, parted by commas, that the host lists and refused at this connection's login
+ * before another one was good; often empty. They are part of what is learned. Borrowed. */
+struct str client_passed(const struct client *c);
 
 /* What the host said of the content that it takes (EHLO); false when not open. */
 bool client_offers_8bit(const struct client *c);

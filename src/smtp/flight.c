@@ -173,15 +173,30 @@ static bool witness_ok(struct witness *w, uint64_t octets, struct str text)
 	return n == octets || w->silent;
 }
 
-/* Is it the reply that this host gives to RSET? Some end each reply with the number of the
- * transaction ("2.1.5 Flushed a12sm7.5 - gsmtp"): only words that stay the same count. */
-static bool rset_ok(struct client *c)
+/* Yes looks so to this command. What stands in a stream is not noted, but looked at. */
+static void note_yes(struct client *c, const struct flight *f, enum smtp_stage stage)
 {
-	uint64_t h = learned_greeting(buf_view(&c->reply.text));
+	struct witness *w = &c->witness;
+	uint64_t *to = stage == STAGE_RSET   ? &w->rset
+	               : stage == STAGE_MAIL ? &w->mail
+	               : stage == STAGE_RCPT ? &w->rcpt
+	                                     : &w->content;
 
-	if (c->witness.rset == 0)
-		c->witness.rset = h;
-	return c->witness.rset == h;
+	if (!f->bdat || !*to)
+		*to = reply_shape(&c->reply);
+}
+
+/* Does a yes in a stream look like that to another command? Then the replies have moved. */
+static bool looks_moved(const struct client *c, enum smtp_stage stage)
+{
+	const struct witness *w = &c->witness;
+	uint64_t h = reply_shape(&c->reply);
+
+	if (stage == STAGE_RSET)
+		return h != w->rset;
+	if (stage == STAGE_MAIL)
+		return h != w->mail && h == w->rset;
+	return stage == STAGE_CONTENT && (h == w->rset || h == w->mail || h == w->rcpt);
 }
 
 /* The reply to BDAT. Whatever else it says, yes to a message that nobody was accepted for,
@@ -196,6 +211,7 @@ static enum flight_event take_bdat(struct flight *f, struct client *c,
 	if (v->code / 100 == 2 &&
 	    (nobody || !flight_out(f, c->conn.taken) ||
 	     c->reply.enhanced[1] == 1 || /* of an address */
+	     looks_moved(c, STAGE_CONTENT) ||
 	     !witness_ok(&c->witness, f->size, buf_view(&c->reply.text))))
 		return FLIGHT_DESYNC;
 	f->answered = true;
@@ -249,8 +265,13 @@ enum flight_event flight_take(struct flight *f, struct client *c,
 		f->later = true;
 	if (f->bdat && v.code / 100 == 3)
 		return FLIGHT_DESYNC;
+	if (v.code / 100 == 2 && !(f->bdat && got->stage == STAGE_CONTENT))
+		note_yes(c, f, got->stage);
+	if (f->bdat && v.kind == VERDICT_DONE && got->stage != STAGE_CONTENT &&
+	    looks_moved(c, got->stage))
+		return FLIGHT_DESYNC;
 	if (got->stage == STAGE_RSET && v.kind == VERDICT_DONE)
-		e = f->bdat && !rset_ok(c) ? FLIGHT_DESYNC : FLIGHT_ON;
+		e = FLIGHT_ON;
 	else if (got->stage == STAGE_RSET)
 		e = FLIGHT_HOST;
 	else if (got->stage == STAGE_MAIL)

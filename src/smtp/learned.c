@@ -1,6 +1,7 @@
 #include "smtp/learned.h"
 
-enum { VERSION = 1, FIELDS = 7, GREETING_MAX = 512 };
+/* The eighth is not always there. */
+enum { VERSION = 1, FIELDS = 7, FIELDS_MAX = 8, GREETING_MAX = 512 };
 
 static const char *const level_name[] = {
 	[LEVEL_LOCKSTEP] = "lockstep",
@@ -51,6 +52,8 @@ void learned_print(const struct learned *l, struct buf *b)
 	buf_fmt(b, "%d:%s:%d:%u:%u:%lld:%016llx", VERSION, level_name[l->level],
 	        l->canary ? 1 : 0, l->window, l->strikes, (long long)l->since,
 	        (unsigned long long)l->host);
+	if (l->vain)
+		buf_fmt(b, ":%u", l->vain);
 }
 
 static bool take_level(struct str s, enum level *ret)
@@ -91,17 +94,19 @@ static bool take_hash(struct str s, uint64_t *ret)
 
 bool learned_parse(struct str s, struct learned *ret)
 {
-	struct str f[FIELDS], rest = s, part;
-	uint64_t version, canary, window, strikes, since;
+	struct str f[FIELDS_MAX], rest = s, part;
+	uint64_t version, canary, window, strikes, since, vain = 0;
 	struct learned l = { 0 };
 	size_t n = 0;
 
 	while (str_cut(&rest, ':', &part)) {
-		if (n == FIELDS)
+		if (n == FIELDS_MAX)
 			return false;
 		f[n++] = part;
 	}
-	if (n != FIELDS || !take_number(f[0], VERSION, &version) || version != VERSION ||
+	if (n > FIELDS && (!take_number(f[FIELDS], LEARNED_VAIN_MAX, &vain) || vain == 0))
+		return false;
+	if (n < FIELDS || !take_number(f[0], VERSION, &version) || version != VERSION ||
 	    !take_level(f[1], &l.level) || !take_number(f[2], 1, &canary) ||
 	    !take_number(f[3], LEARNED_WINDOW_MAX, &window) ||
 	    !take_number(f[4], LEARNED_STRIKES, &strikes) ||
@@ -111,6 +116,7 @@ bool learned_parse(struct str s, struct learned *ret)
 	l.canary = canary == 1;
 	l.window = (unsigned)window;
 	l.strikes = (unsigned)strikes;
+	l.vain = (unsigned)vain;
 	l.since = (int64_t)since;
 	*ret = l;
 	return true;

@@ -16,6 +16,7 @@ enum {
 	LEARNED_STRIKES =
 	    2, /* connections in a row lost with several messages in flight */
 	LEARNED_WINDOW_MAX = 100000,
+	LEARNED_VAIN_MAX = 0xffff,
 	LEARNED_HOSTS = 8, /* that are remembered at a time */
 };
 
@@ -33,6 +34,8 @@ struct learned {
 	bool canary;      /* it throws away the chunk of a refused BDAT */
 	unsigned window;  /* messages in flight that went well; 0: not known */
 	unsigned strikes;
+	unsigned
+	    vain; /* mechanisms (auth.h, bit) that it lists, and refuses this account */
 	int64_t since; /* clock_real() of what was learned */
 };
 

@@ -1,4 +1,5 @@
 /* Logging in (session.h; RFC 4954) */
+#include "base/clock.h"
 #include "smtp/auth.h"
 #include "smtp/session.h"
 #include <errno.h>
@@ -19,32 +20,28 @@ struct login {
 	gnutls_datum_t binding;
 	struct buf answer; /* the last one, base64 */
 	struct buf sent;   /* all of this mechanism */
+	unsigned vain;     /* bits of the mechanisms that were refused so far */
 };
 
-/* Is the secret in the text, or so much of it that it tells something? */
-static bool shows(struct str text, struct str secret)
-{
-	enum { SHOWS_MIN = 8 };
-	size_t n = secret.n < SHOWS_MIN ? secret.n : SHOWS_MIN;
-
-	for (size_t i = 0; n && i + n <= secret.n; i++)
-		if (memmem(text.p, text.n, secret.p + i, n))
-			return true;
-	return false;
-}
+/* Beside 0 and -1 (broken): these credentials cannot be written in the mechanism. The host has
+ * heard nothing of it. */
+enum { UNFIT = 1 };
 
 /* The reply's line as the verdict, unless it shows what must not be shown: some hosts
  * repeat the command they did not like, whole, cut short or over several lines. */
 static int login_refused(struct client *c, const struct login *l)
 {
+	enum { TELLS = 8 }; /* octets of a secret that tell something */
 	struct verdict v = { .kind = VERDICT_HOST,
 		             .stage = STAGE_AUTH,
 		             .code = c->reply.code };
 	const struct str told[] = { buf_view(&c->reply.text), buf_view(&l->auth.said) };
 
+	/* Perhaps it is another one that is in vain now. */
+	c->learned.vain = 0;
 	for (size_t i = 0; i < ARRAY_LEN(told); i++)
-		if (shows(told[i], buf_view(&l->sent)) ||
-		    shows(told[i], l->creds.password)) {
+		if (auth_shows(told[i], buf_view(&l->sent), TELLS) ||
+		    auth_shows(told[i], l->creds.password, TELLS)) {
 			buf_fmt(&v.text,
 			        "%d (the reply repeats the password and is not shown)",
 			        c->reply.code);
@@ -62,11 +59,14 @@ static int login_refused(struct client *c, const struct login *l)
 	return session_give_up(c, &v);
 }
 
-/* It was the mechanism, or the host, not what it asked for. */
+/* It was the mechanism, or the host, not what it asked for. With a code, as when it is the host
+ * who says no: the next try would end like this one. */
 static int login_fails(struct client *c, const struct login *l)
 {
-	return session_break(c, VERDICT_HOST, STAGE_AUTH, "AUTH %s: %s",
-	                     l->auth.mech->name, l->auth.why);
+	struct verdict v = { .kind = VERDICT_HOST, .stage = STAGE_AUTH, .code = 535 };
+
+	buf_fmt(&v.text, "AUTH %s: %s", l->auth.mech->name, l->auth.why);
+	return session_give_up(c, &v);
 }
 
 /* Puts the mechanism's answer, in base64, into l->answer. 0 or -errno of auth_answer(). */
@@ -121,8 +121,13 @@ static int auth_begin(struct client *c, struct login *l)
 	int e;
 
 	buf_reset(&c->reply.text);
-	if (m->initial && answer(c, l) < 0)
-		return login_fails(c, l);
+	if (m->initial) {
+		e = answer(c, l);
+		if (e == -EINVAL)
+			return UNFIT;
+		if (e < 0)
+			return login_fails(c, l);
+	}
 	buf_room(&line, l->answer.n + 64);
 	buf_fmt(&line, "AUTH %s", m->name);
 	if (m->initial && line.n + 1 + l->answer.n <= AUTH_LINE_MAX) {
@@ -150,15 +155,18 @@ static int auth_go_on(struct client *c, struct login *l, bool first)
 	return auth_line(c, buf_view(&l->answer));
 }
 
-/* One mechanism up to the host's last word: c->reply. 0 or -1 (broken). */
+/* One mechanism up to the host's last word: c->reply. 0, -1 (broken) or UNFIT. */
 static int auth_rounds(struct client *c, struct login *l, const struct auth_mech *m)
 {
+	int e;
+
 	auth_free(&l->auth);
 	auth_wipe(&l->sent);
 	auth_wipe(&l->answer);
 	auth_init(&l->auth, m, &l->creds);
-	if (auth_begin(c, l) < 0)
-		return -1;
+	e = auth_begin(c, l);
+	if (e)
+		return e;
 	for (bool first = l->answer.n > 0; c->reply.code == 334; first = false) {
 		if (l->auth.stopped)
 			return login_fails(c, l);
@@ -168,19 +176,35 @@ static int auth_rounds(struct client *c, struct login *l, const struct auth_mech
 	return 0;
 }
 
-/* The mechanism that follows one that was refused, if any may. */
-static const struct auth_mech *next_mech(const struct client *c, const struct login *l)
+/* The mechanism that follows one that was refused or is unfit, if any may. */
+static const struct auth_mech *next_mech(const struct client *c, struct login *l,
+                                         bool unfit)
 {
 	const struct auth_mech *was = l->auth.mech, *m = was;
-	bool unknown = c->reply.code == 504;
+	bool unknown = !unfit && c->reply.code == 504;
 
-	if (!unknown && (l->auth.proved || (c->reply.code != 535 && !l->auth.stopped)))
+	if (!unfit && !unknown &&
+	    (l->auth.proved || (c->reply.code != 535 && !l->auth.stopped)))
 		return NULL;
 	/* Of one family they fail alike, but for the channel binding. */
-	do
+	do {
+		if (!unfit)
+			l->vain |= m->bit;
 		m = auth_pick(&l->choice, m);
-	while (m && !unknown && m->mutual && (!was->binding || m->binding));
+	} while (m && !unknown && m->mutual && (unfit || !was->binding || m->binding));
 	return m;
+}
+
+/* What was refused before another one was good is not tried next time: hosts count it as a
+ * wrong password. */
+static void learn_vain(struct client *c, unsigned vain)
+{
+	if (!vain)
+		return;
+	c->learned.vain |= vain;
+	if (!c->learned.since)
+		c->learned.since = clock_real();
+	auth_words(vain, &c->passed);
 }
 
 /* TLS of our own end: what a host that is reached through somebody else cannot have. */
@@ -228,6 +252,7 @@ static void login_init(const struct client *c, struct login *l)
 		            .only = conf->auth_only,
 		            .proof = proof,
 		            .safe = c->conn.tls || conf->auth_insecure,
+		            .vain = c->learned.vain,
 		            .verified =
 		                c->conn.tls && (conf->tls_verify || conf->tls_pin.n) },
 		.creds = { .user = conf->user,
@@ -289,9 +314,21 @@ static int ask_secret(struct client *c, struct login *l)
 	                     why.n ? why.p : "no secret");
 }
 
+/* The first one to be tried. When what was learned leaves none, it is not true any more. */
+static const struct auth_mech *first_mech(struct login *l)
+{
+	const struct auth_mech *m = auth_pick(&l->choice, NULL);
+
+	if (m || !l->choice.vain)
+		return m;
+	l->choice.vain = 0;
+	return auth_pick(&l->choice, NULL);
+}
+
 static int login(struct client *c, struct login *l)
 {
-	const struct auth_mech *m = auth_pick(&l->choice, NULL), *next;
+	const struct auth_mech *m = first_mech(l), *next;
+	int e;
 
 	/* A certificate is often enough without AUTH. */
 	if (!m && l->choice.proof == AUTH_CERTIFICATE &&
@@ -301,18 +338,27 @@ static int login(struct client *c, struct login *l)
 		return login_impossible(c, l);
 	if (ask_secret(c, l) < 0)
 		return -1;
+	/* Some could carry it; but it is not what anybody typed. */
+	if (str_chr(l->creds.password, '\0') >= 0)
+		return session_break(c, VERDICT_HOST, STAGE_AUTH,
+		                     "no login: the %s has a NUL in it",
+		                     c->conf->token ? "token" : "password");
 	for (unsigned tries = 1;; tries++, m = next) {
-		if (auth_rounds(c, l, m) < 0)
+		e = auth_rounds(c, l, m);
+		if (e < 0)
 			return -1;
-		if (verdict_of(STAGE_AUTH, &c->reply, 0, 0) == VERDICT_DONE)
+		if (e == 0 && verdict_of(STAGE_AUTH, &c->reply, 0, 0) == VERDICT_DONE)
 			break;
-		next = tries < LOGIN_TRIES_MAX ? next_mech(c, l) : NULL;
+		next = tries < LOGIN_TRIES_MAX ? next_mech(c, l, e == UNFIT) : NULL;
+		if (!next && e == UNFIT)
+			return login_fails(c, l);
 		if (!next)
 			return login_refused(c, l);
 	}
 	if (!auth_accept(&l->auth))
 		return login_fails(c, l);
 	buf_fmt(&c->facts, " auth=%s", m->word);
+	learn_vain(c, l->vain);
 	return 0;
 }
 
@@ -322,10 +368,14 @@ int session_login(struct client *c)
 	int e;
 
 	login_init(c, &l);
+	buf_reset(&c->passed);
+	auth_wipe(&c->secret.sent);
 	e = login(c, &l);
+	c->secret = (struct reply_secret){ .plain = l.creds.password, .sent = l.sent };
+	if (e == 0)
+		c->reply.secret = &c->secret;
 	auth_free(&l.auth);
 	auth_wipe(&l.answer);
-	auth_wipe(&l.sent);
 	gnutls_free(l.binding.data);
 	return e;
 }

@@ -1,5 +1,8 @@
 #include "smtp/reply.h"
+#include "smtp/auth.h"
 #include <errno.h>
+
+#define FNV_PRIME UINT64_C(0x100000001b3)
 
 enum { REPLY_LINE_MAX = 400 }; /* octets that reply_line() gives */
 
@@ -144,6 +147,21 @@ static size_t escape_fit(struct buf *b, struct str s, size_t room)
 	return room;
 }
 
+bool reply_shows(const struct reply_secret *s, struct str text)
+{
+	/* What is shorter is in many words by chance, and in longer ones a part of so many
+	 * octets is none. */
+	enum { SHORT = 6, LONG = 16 };
+	struct str rest = buf_view(&s->sent), line;
+
+	if (s->plain.n >= SHORT && auth_shows(text, s->plain, LONG))
+		return true;
+	while (rest.n && str_cut(&rest, '\n', &line))
+		if (line.n >= SHORT && auth_shows(text, line, LONG))
+			return true;
+	return false;
+}
+
 void reply_line(struct buf *b, const struct reply *r)
 {
 	struct str rest = buf_view(&r->text), line;
@@ -151,6 +169,10 @@ void reply_line(struct buf *b, const struct reply *r)
 	bool first = true;
 
 	buf_fmt(b, "%03d", r->code % 1000);
+	if (r->secret && reply_shows(r->secret, buf_view(&r->text))) {
+		buf_z(b, " (the reply repeats the password and is not shown)");
+		return;
+	}
 	while (room && str_cut(&rest, '\n', &line)) {
 		int code[3];
 
@@ -163,4 +185,28 @@ void reply_line(struct buf *b, const struct reply *r)
 		room = escape_fit(b, STR(" "), room);
 		room = escape_fit(b, line, room);
 	}
+}
+
+uint64_t reply_shape(const struct reply *r)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	struct str rest = str_trim(buf_view(&r->text));
+	size_t words = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(r->enhanced); i++)
+		h = (h ^ (uint64_t)r->enhanced[i]) * FNV_PRIME;
+	while (rest.n) {
+		size_t n = 0, digits = 0;
+
+		for (; n < rest.n && !ascii_space(rest.p[n]); n++)
+			digits += rest.p[n] >= '0' && rest.p[n] <= '9';
+		/* The enhanced code is a word, too. */
+		if (words++ == (r->enhanced[0] ? 1 : 0) && digits == 0)
+			for (size_t i = 0; i < n; i++)
+				h = (h ^ (unsigned char)ascii_lower(rest.p[i])) *
+				    FNV_PRIME;
+		rest = str_trim(str_from(rest, n));
+	}
+	h = (h ^ words) * FNV_PRIME;
+	return h ? h : 1;
 }

@@ -16,6 +16,13 @@ int64_t session_ms(const struct client *c, int64_t seconds)
 	return seconds * (c->conf->timeout_scale > 0 ? c->conf->timeout_scale : 1000);
 }
 
+int64_t session_patience(const struct client *c, enum smtp_stage stage)
+{
+	int64_t s = reply_seconds[stage];
+
+	return c->hurried && s > CLIENT_HURRY ? CLIENT_HURRY : s;
+}
+
 bool client_offers_8bit(const struct client *c)
 {
 	return c->open && c->ext.eightbit;
@@ -29,6 +36,8 @@ bool client_offers_utf8(const struct client *c)
 void session_close(struct client *c)
 {
 	conn_close(&c->conn);
+	/* The secret may be another one by the time that the next host speaks. */
+	c->reply.secret = NULL;
 	c->open = false;
 	c->unread = c->fifo_at = c->in_at = 0;
 }
@@ -151,7 +160,9 @@ static int not_smtp(struct client *c, ptrdiff_t error, enum smtp_stage stage)
 	_cleanup_buf_ struct buf shown = BUF_INIT;
 
 	/* What answers AUTH may repeat the password, and cut anywhere. */
-	if (stage == STAGE_AUTH)
+	if (stage == STAGE_AUTH ||
+	    (c->reply.secret &&
+	     reply_shows(c->reply.secret, str_from(buf_view(&c->conn.in), c->in_at))))
 		buf_z(&shown, "(not shown)");
 	else
 		buf_escape(&shown, str_from(buf_view(&c->conn.in), c->in_at), 60);
@@ -171,7 +182,7 @@ static int64_t progress_end(const struct client *c, enum smtp_stage stage)
 
 	return since + session_ms(c, writing && stage != STAGE_QUIT
 	                                 ? SESSION_CONTENT_BLOCK
-	                                 : reply_seconds[stage]);
+	                                 : session_patience(c, stage));
 }
 
 int session_take(struct client *c, struct expect *ret)

@@ -39,10 +39,10 @@ struct ehlo {
 	struct buf auth;   /* mechanisms, parted by blanks */
 };
 
-/* What tells that the replies still fit the commands when all of them are yes. Hosts show how
- * many octets of a BDAT they got, and say the same to each RSET of a connection. */
+/* What tells that the replies still fit the commands when all of them are yes: how each yes
+ * looks (reply_shape(); 0: not known yet), and how many octets of a BDAT the host says it got. */
 struct witness {
-	uint64_t rset; /* hash of what the host says to RSET; 0: not known yet */
+	uint64_t rset, mail, rcpt, content;
 	unsigned
 	    same; /* replies so far that had the right number; WITNESS_SURE: required */
 	bool silent; /* it does not */
@@ -50,8 +50,9 @@ struct witness {
 
 /* The canary (canary.c). */
 struct canary {
-	bool out;       /* its replies are outstanding */
-	bool tried;     /* on this connection */
+	bool out;   /* its replies are outstanding */
+	bool tried; /* on this connection */
+	bool well;  /* it came back well; but how a yes to a message looks is awaited */
 	int mail, bdat; /* codes of its replies */
 };
 
@@ -60,6 +61,7 @@ struct client {
 	struct tls *tls; /* NULL: never used */
 	struct conn conn;
 	bool open;
+	bool hurried;        /* not logged in yet, and there are others (client_way) */
 	struct reply reply;  /* the last one */
 	size_t in_at;        /* octets of conn.in that were taken already */
 	struct expect *fifo; /* a ring; its size is a power of two */
@@ -83,6 +85,8 @@ struct client {
 	int lost; /* -errno: it ended with no word of the host about it, or a senseless one */
 	uint64_t taken; /* octets that the kernel had taken when it was given up */
 	struct buf facts;
+	struct reply_secret secret; /* of this connection's login */
+	struct buf passed;          /* client_passed() */
 	/* Of the ladder: */
 	bool learned_read;
 	struct learned learned;     /* of the host that answers or answered last */
@@ -102,6 +106,8 @@ struct client {
 
 /* Milliseconds that so many of RFC 5321's seconds last. */
 int64_t session_ms(const struct client *c, int64_t seconds);
+/* Seconds that a reply is awaited, but for a client in a hurry. */
+int64_t session_patience(const struct client *c, enum smtp_stage stage);
 /* One more reply is expected. */
 void session_expect(struct client *c, const struct expect *e);
 /* Takes a reply that has come into c->reply: 1, and *ret is whose it is. 0: there is none, or

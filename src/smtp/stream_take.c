@@ -22,42 +22,52 @@ static void demote(struct client *c)
 		learned_demote(&c->learned, l - 1, clock_real());
 }
 
-static bool has(struct str text, struct str word)
+static bool is_letter(char c)
 {
-	for (size_t i = 0; i + word.n <= text.n; i++)
-		if (str_ieq(str_head(str_from(text, i), word.n), word))
-			return true;
-	return false;
+	return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z';
 }
 
-/* The same, but not within an address that the host repeats. */
-static bool says(struct str text, struct str word)
+/* Is it one of the words by which hosts speak of commands that came too early? */
+static bool is_about_groups(struct str word)
 {
-	while (text.n) {
-		size_t n = 0;
+	static const char *const words[] = { "pipelining", "pipelined", "synchronization",
+		                             "synchronisation" };
 
-		while (n < text.n && !ascii_space(text.p[n]))
-			n++;
-		if (str_chr(str_head(text, n), '@') < 0 && has(str_head(text, n), word))
+	while (word.n && !is_letter(word.p[word.n - 1]))
+		word.n--;
+	while (word.n && !is_letter(word.p[0]))
+		word = str_from(word, 1);
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (str_ieq(word, str_z(words[i])))
 			return true;
-		text = str_from(text, n + 1);
-	}
 	return false;
 }
 
 /* Does the host complain of commands that came before it had asked for them? "500 5.5.1
- * Invalid command: Pipelining not supported", "554 SMTP synchronization error". */
+ * Invalid command: Pipelining not supported", "554 SMTP synchronization error". Not of a
+ * recipient or a message whose refusal has that word: its enhanced code is of those. */
 static bool complains(const struct client *c, const struct expect *got)
 {
 	int code = c->reply.code;
 	struct str text = buf_view(&c->reply.text);
 
 	if (stream_level(c) == LEVEL_LOCKSTEP ||
-	    (code != 500 && code != 503 && code != 554))
+	    (code != 421 && code != 500 && code != 503 && code != 554))
+		return false;
+	if (code != 421 && c->reply.enhanced[0] && c->reply.enhanced[1] != 5)
 		return false;
 	if (got->stage == STAGE_CONTENT && got->flight && !got->flight->bdat)
 		return false;
-	return says(text, STR("pipelin")) || says(text, STR("synchroni"));
+	while (text.n) {
+		size_t n = 0;
+
+		while (n < text.n && !ascii_space(text.p[n]))
+			n++;
+		if (is_about_groups(str_head(text, n)))
+			return true;
+		text = str_from(text, n + 1);
+	}
+	return false;
 }
 
 static int unfit(struct client *c, const struct expect *got)
@@ -173,6 +183,7 @@ int stream_take(struct stream *s, const struct expect *got)
 		return canary_take(c, got);
 	switch (flight_take(f, c, got)) {
 	case FLIGHT_ON:
+		canary_yes(c);
 		break;
 	case FLIGHT_HOST:
 		r = trouble(s, f, got);
@@ -191,8 +202,10 @@ int stream_take(struct stream *s, const struct expect *got)
 	return r;
 }
 
-/* A connection that ended without a word of the host: is the level to blame? One message in
- * flight, or a connection that ended between messages, says nothing. */
+/* A connection that ended without a word of the host, or stood still: is the level to blame? One
+ * message in flight says nothing, but for the first of a connection whose group was not answered
+ * to its end: some read one command and throw away, or close for, what came with it. A connection
+ * that ended between messages says nothing. */
 static void blame(const struct stream *s)
 {
 	struct client *c = s->c;
@@ -200,8 +213,7 @@ static void blame(const struct stream *s)
 
 	if (!c->lost || s->over)
 		return;
-	if (c->lost == -ECONNRESET && s->flights == 1 && s->first->due > 1 &&
-	    !c->canary.out && c->decided == 0 && !c->answered) {
+	if (s->flights == 1 && s->first->due > 1 && !c->canary.out && c->decided == 0) {
 		learned_strike(&c->learned, in_use(c), now);
 		return;
 	}

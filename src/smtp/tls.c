@@ -91,6 +91,7 @@ static gnutls_datum_t datum(struct str s, char **ret_copy)
 
 static const char *load_ca(struct tls *t, struct str pem)
 {
+	static const char mark[] = "BEGIN CERTIFICATE-----";
 	int e;
 
 	if (pem.n) {
@@ -100,7 +101,12 @@ static const char *load_ca(struct tls *t, struct str pem)
 		e = gnutls_certificate_set_x509_trust_mem(t->creds, &d,
 		                                          GNUTLS_X509_FMT_PEM);
 		free(copy);
-		return e > 0 ? NULL : "tls-ca-file: no certificate in it (PEM is wanted)";
+		if (e > 0)
+			return NULL;
+		return memmem(pem.p, pem.n, mark, sizeof(mark) - 1)
+		           ? "tls-ca-file: a certificate in it cannot be read (it may "
+		             "be cut short); none of the file is used"
+		           : "tls-ca-file: no certificate in it (PEM is wanted)";
 	}
 	e = gnutls_certificate_set_x509_system_trust(t->creds);
 	return e > 0 ? NULL
@@ -185,6 +191,20 @@ void tls_free(struct tls *t)
 	ticket_forget(&t->ticket);
 	free(t->name);
 	free(t);
+}
+
+void tls_own_stale(const struct tls *t, struct buf *b)
+{
+	gnutls_x509_crt_t *list = NULL;
+	unsigned n = 0;
+
+	if (gnutls_certificate_get_x509_crt(t->creds, 0, &list, &n) < 0)
+		return;
+	if (n)
+		tls_words_stale(list[0], clock_real(), b);
+	for (unsigned i = 0; i < n; i++)
+		gnutls_x509_crt_deinit(list[i]);
+	gnutls_free(list);
 }
 
 /* The host's own certificate; the caller deinits it. */

@@ -13,6 +13,9 @@ struct tls;
  * outlive it. NULL with *ret_why set. */
 struct tls *tls_new(const struct client_conf *c, const char **ret_why);
 void tls_free(struct tls *t);
+/* Appends "has expired on 2021-01-01 ..." when that is so of our certificate, or it is not valid
+ * yet; nothing when it is, or there is none. The host decides what that means to it. */
+void tls_own_stale(const struct tls *t, struct buf *b);
 /* Takes the name that is to be verified from the conf again: before each connection. */
 void tls_expect(struct tls *t);
 

@@ -329,6 +329,20 @@ void tls_words_certificate(const struct tls_shown *s, struct buf *b)
 	chain_free(&c);
 }
 
+void tls_words_stale(gnutls_x509_crt_t crt, int64_t now, struct buf *b)
+{
+	int64_t from = gnutls_x509_crt_get_activation_time(crt);
+	int64_t to = gnutls_x509_crt_get_expiration_time(crt);
+
+	if (now >= from && now <= to)
+		return;
+	buf_z(b, now < from ? "is not valid before " : "has expired on ");
+	add_date(b, now < from ? from : to);
+	buf_z(b, " (today is ");
+	add_date(b, now);
+	buf_c(b, ')');
+}
+
 /* ---- The handshake ---- */
 
 static const char no_version[] =

@@ -7,7 +7,7 @@
 #define SMTP_TLS_WORDS_H
 
 #include "base/str.h"
-#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 
 enum { TLS_CHAIN_MAX = 16 }; /* certificates that are looked at; GnuTLS takes no more */
 
@@ -24,6 +24,8 @@ struct tls_shown {
 /* Appends why it is not the host: each thing that is wrong, with the name or the dates; then
  * whose certificate it is, its dates and who issued it. */
 void tls_words_certificate(const struct tls_shown *s, struct buf *b);
+/* Appends that it has expired, or is not valid yet, with the dates; nothing when it is good. */
+void tls_words_stale(gnutls_x509_crt_t crt, int64_t now, struct buf *b);
 /* Appends why there is no TLS, or no more: e is GnuTLS's error. */
 void tls_words_error(gnutls_session_t s, int e, struct buf *b);
 

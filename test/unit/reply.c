@@ -191,12 +191,52 @@ static void test_limits(void **state)
 	reply_free(&r);
 }
 
+static uint64_t shape_of(const char *text)
+{
+	struct reply r = { 0 };
+	uint64_t h;
+
+	assert_int_equal(reply_take(str_z(text), &r), strlen(text));
+	h = reply_shape(&r);
+	reply_free(&r);
+	return h;
+}
+
+/* The replies of a kind look alike, those of another otherwise. */
+static void test_shapes(void **state)
+{
+	static const struct {
+		const char *one, *other;
+		bool alike;
+	} pairs[] = {
+		{ "250 2.0.0 Ok: queued as 4F1D22A\r\n",
+		  "250 2.0.0 Ok: queued as ABCDEFG\r\n", true },
+		{ "250 2.0.0 Ok: queued as 4F1D22A\r\n", "250 2.0.0 Ok\r\n", false },
+		{ "250 2.1.0 Ok\r\n", "250 2.1.5 Ok\r\n", false },
+		{ "250 2.1.5 Flushed a12sm7 - gsmtp\r\n",
+		  "250 2.1.5 Flushed beef - gsmtp\r\n", true },
+		{ "250 Reset OK\r\n", "250 OK id=1a-2b-3c\r\n", false },
+		{ "250- 2229 byte chunk, total 2229\r\n250 OK id=1\r\n",
+		  "250- 31 byte chunk, total 31\r\n250 OK id=abc\r\n", true },
+		{ "250 ok\r\n", "250  OK \r\n", true },
+		{ "250 1234 queued\r\n", "250 77 queued\r\n", true },
+		{ "250\r\n", "250 ok\r\n", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
+		if ((shape_of(pairs[i].one) == shape_of(pairs[i].other)) !=
+		    pairs[i].alike)
+			fail_msg("%s%s", pairs[i].one, pairs[i].other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_shapes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

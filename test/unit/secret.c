@@ -32,6 +32,20 @@ static const struct row {
 	{ "words show it, and a status",
 	  "echo a-secret; echo '+ echo a-secret' >&2; exit 3",
 	  "!ended with status 3: (its words", NULL },
+	{ "words show it in base64",
+	  "echo open-sesame-7; echo 'got b3Blbi1zZXNhbWUtNw==' >&2", "open-sesame-7",
+	  "(its words repeat what it printed, and are not shown)" },
+	{ "words show it and more in base64",
+	  "echo open-sesame-7; echo open-sesame-7 | base64 >&2", "open-sesame-7",
+	  "(its words repeat what it printed, and are not shown)" },
+	{ "its own login",
+	  "echo tok; printf '> GET /\\n> authorization: Basic a-secret\\r\\n> ok\\n' >&2",
+	  "tok", "> GET /\\x0a> ok (how it logs in is not shown)" },
+	{ "its own login, as JSON",
+	  "echo '{\"Authorization\": \"a-secret\"}' >&2; exit 3",
+	  "!ended with status 3: (how it logs in", NULL },
+	{ "authorization failed", "echo 'Authorization failed: x' >&2; exit 3",
+	  "!ended with status 3: Authorization failed: x", NULL },
 	{ "a trace, nothing printed", "set -x; T=a-secret; exit 3",
 	  "!ended with status 3: (its words are a trace of sh -x", NULL },
 	{ "a trace of what it does not print", "set -x; echo `echo secret >/dev/null`x",
@@ -122,6 +136,54 @@ static void test_holds(void **state)
 	assert_string_equal(got.p, "4");
 	secret_stop(&s);
 	unlink(file);
+}
+
+/* What a later run takes back: while it holds, of the same command, and nothing malformed. */
+static void test_kept(void **state)
+{
+	static const char *const commands[] = { "echo a-token; echo expires=3600",
+		                                "echo a-token",
+		                                "echo a-token; echo expires=20" };
+	_cleanup_buf_ struct buf got = BUF_INIT, why = BUF_INIT, word = BUF_INIT,
+	                         none = BUF_INIT, other = BUF_INIT;
+	struct secret s = SECRET_INIT, t = SECRET_INIT;
+
+	(void)state;
+	for (size_t i = ARRAY_LEN(commands); i-- > 0;) {
+		buf_reset(&word);
+		assert_int_equal(secret_start(&s, commands[i], 5), 0);
+		assert_int_equal(secret_get(&s, -1, &got, &why), 0);
+		secret_print(&s, buf_view(&got), &word);
+		/* Only the first says how long it holds, and that is longer than the margin. */
+		assert_int_equal(word.n > 0, i == 0);
+		secret_stop(&s);
+	}
+	assert_null(strstr(word.p, "a-token"));
+	for (size_t i = 0; i < word.n; i++)
+		assert_true(word.p[i] > ' ' && word.p[i] <= '~' && word.p[i] != ';');
+	assert_int_equal(secret_start(&t, "false", 5), 0);
+	assert_false(secret_recall(&t, buf_view(&word), &got));
+	assert_int_equal(secret_get(&t, -1, &got, &why), -EACCES);
+	secret_stop(&t);
+	assert_int_equal(secret_start(&t, commands[0], 5), 0);
+	for (size_t n = 0; n < word.n - 16; n++)
+		assert_false(secret_recall(&t, str_head(buf_view(&word), n), &got));
+	buf_fmt(&other, "1%s", word.p); /* for ever */
+	assert_false(secret_recall(&t, buf_view(&other), &got));
+	buf_reset(&other);
+	buf_fmt(&other, "1700000000%s", strchr(word.p, ':')); /* past */
+	assert_false(secret_recall(&t, buf_view(&other), &got));
+	assert_false(secret_holds(&t));
+	assert_true(secret_recall(&t, buf_view(&word), &got));
+	assert_string_equal(got.p, "a-token");
+	assert_true(secret_holds(&t));
+	secret_print(&t, buf_view(&got), &none);
+	assert_string_equal(none.p, word.p);
+	secret_forget(&t);
+	buf_reset(&none);
+	secret_print(&t, buf_view(&got), &none);
+	assert_int_equal(none.n, 0);
+	secret_stop(&t);
 }
 
 /* mailchuted leaves while the command runs; nobody waits for it. */
@@ -218,8 +280,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_commands), cmocka_unit_test(test_holds),
-		cmocka_unit_test(test_cancel),   cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_parse),
+		cmocka_unit_test(test_kept),     cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_killed),   cmocka_unit_test(test_parse),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
