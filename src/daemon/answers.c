@@ -5,11 +5,11 @@
 #include "prog/who.h"
 
 /* What somebody does with one message: then the dial-up line is wanted, too. */
-static void news(void *arg)
+static void news(void *arg, uid_t by)
 {
 	struct answers *a = arg;
 
-	routes_asked(a->routes, clock_real());
+	routes_asked(a->routes, clock_real(), by == 0);
 	routes_news(a->routes);
 }
 

@@ -34,7 +34,15 @@ void budget_free(struct budget *b)
 
 void budget_run(struct budget *b)
 {
-	b->counted = 0;
+	b->counted = b->counted_rcpts = b->unsure = 0;
+}
+
+bool budget_of_recipients(const struct budget *b)
+{
+	for (size_t i = 0; i < b->rows; i++)
+		if (b->row[i].limit.recipients)
+			return true;
+	return false;
 }
 
 static void use(struct budget *b, int64_t now, int64_t messages, int64_t recipients)
@@ -44,12 +52,17 @@ static void use(struct budget *b, int64_t now, int64_t messages, int64_t recipie
 		         b->row[i].limit.recipients ? recipients : messages);
 }
 
-void budget_ok(struct budget *b, int64_t now)
+void budget_tried(struct budget *b, int64_t now, int64_t accepted, int64_t refused)
 {
-	if (b->rows == 0)
+	if (b->rows == 0 || accepted + refused <= 0)
+		return;
+	use(b, now, 1, accepted + refused);
+	if (accepted == 0)
 		return;
 	b->counted++;
-	use(b, now, 1, 1);
+	b->counted_rcpts += accepted;
+	if (b->each > accepted)
+		b->unsure += b->each - accepted;
 }
 
 void budget_took(struct budget *b, int64_t now, uint64_t messages, uint64_t recipients)
@@ -63,12 +76,25 @@ void budget_took(struct budget *b, int64_t now, uint64_t messages, uint64_t reci
 		b->each = b->each < 1 ? 1 : b->each < EACH_MAX ? b->each : EACH_MAX;
 	}
 	use(b, now, m > b->counted ? m - b->counted : 0,
-	    r > b->counted ? r - b->counted : 0);
-	b->counted = 0;
+	    r > b->counted_rcpts ? r - b->counted_rcpts : 0);
+	budget_run(b);
 }
 
-int64_t budget_room(struct budget *b, int64_t now, unsigned in_hand, int64_t *ret_until,
-                    const struct conf_rate **ret_row)
+/* What of a limit may be under way. */
+static int64_t held(const struct budget *b, const struct conf_rate *limit,
+                    unsigned in_hand, int64_t rcpts)
+{
+	int64_t guess = in_hand * b->each;
+
+	if (!limit->recipients)
+		return in_hand;
+	if (in_hand && b->each == 0)
+		return limit->n;
+	return (rcpts > guess ? rcpts : guess) + b->unsure;
+}
+
+int64_t budget_room(struct budget *b, int64_t now, unsigned in_hand, int64_t rcpts,
+                    int64_t *ret_until, const struct conf_rate **ret_row)
 {
 	int64_t room = INT64_MAX;
 
@@ -86,11 +112,8 @@ int64_t budget_room(struct budget *b, int64_t now, unsigned in_hand, int64_t *re
 			}
 			continue;
 		}
-		if (row->limit.recipients && b->each == 0)
-			left = 1;
-		else if (row->limit.recipients)
-			left = left > b->each ? left / b->each : 1;
-		left = left > in_hand ? left - in_hand : 0;
+		left -= held(b, &row->limit, in_hand, rcpts);
+		left = left > 0 ? left : 0;
 		room = left < room ? left : room;
 	}
 	return room;

@@ -2,10 +2,14 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "mail/alias.h"
+#include "mail/envelope.h"
+#include "mail/note.h"
 #include "spool/journal.h"
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 enum {
@@ -21,6 +25,9 @@ enum {
 	 * message can become larger on its way out (mend.h). */
 	MS_PER_OCTET = 2,
 };
+
+/* More than any rate. */
+#define RCPTS_UNKNOWN INT64_C(1000000000000)
 
 struct outbox {
 	unsigned n;
@@ -109,13 +116,16 @@ bool deal_waits(struct route *r, int64_t now)
 	if (r->slow_until > now && r->slow_until <= now + JOB_SLOW_MAX) {
 		r->wait = WAIT_SLOW;
 		r->wait_until = r->slow_until;
-	} else if (budget_room(&r->budget, now, 0, &until, &row) == 0 && row) {
+	} else if (budget_room(&r->budget, now, 0, 0, &until, &row) == 0 && row) {
 		r->wait = WAIT_RATE;
 		r->wait_until = until;
 		r->rate = *row;
 	}
-	if (r->host->hold && !r->asked)
+	r->besides = WAIT_NONE;
+	if (r->host->hold && !r->asked) {
+		r->besides = r->wait;
 		r->wait = WAIT_HOLD;
+	}
 	return r->wait != WAIT_NONE;
 }
 
@@ -131,7 +141,8 @@ bool deal_may(struct route *r, const struct sched *s, int64_t now)
 		return false;
 	if (r->jobs.n && r->jobs.octets >= JOBS_OCTETS_MAX)
 		return false;
-	if (budget_room(&r->budget, now, r->jobs.n, &until, &row) == 0)
+	if (budget_room(&r->budget, now, r->jobs.n,
+	                r->jobs.more ? RCPTS_UNKNOWN : r->jobs.rcpts, &until, &row) == 0)
 		return false;
 	return r->jobs.n < window;
 }
@@ -142,7 +153,63 @@ _Static_assert(sizeof("job   note\n") + ID_LEN + 8 <=
                    sizeof(((struct job_packet *)NULL)->text),
                "a job's line");
 
-bool deal_give(struct route *r, const struct place *p)
+/* The envelope's recipients. *ret_here: some are of this machine, which may be aliases. */
+static int64_t envelope_rcpts(int fd, struct str hostname, bool *ret_here)
+{
+	_cleanup_buf_ struct buf line = BUF_INIT;
+	struct alias_here here = { .hostname = hostname };
+	struct utsname u;
+	char text[4096];
+	int64_t n = 0;
+	off_t at = 0;
+	ssize_t got;
+
+	if (uname(&u) == 0)
+		here.nodename = str_z(u.nodename);
+	while (at < ENVELOPE_MAX && (got = pread(fd, text, sizeof(text), at)) > 0) {
+		for (ssize_t i = 0; i < got; i++) {
+			struct str rest, addr;
+
+			if (text[i] != '\n') {
+				buf_c(&line, text[i]);
+				continue;
+			}
+			if (line.n == 0)
+				return n;
+			rest = str_from(buf_view(&line), 1);
+			if (line.p[0] == 'R' && str_cut(&rest, '\t', &addr)) {
+				n++;
+				*ret_here |= alias_is_here(&here, addr);
+			}
+			buf_reset(&line);
+		}
+		at += got;
+	}
+	return n;
+}
+
+/* Recipients that a message is to go to now: by its plan, else before aliases. */
+static void count_rcpts(struct route *r, const struct sched *s, struct job *j, int fd)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	const char *why;
+	struct note note;
+	bool more = false;
+	int64_t n;
+
+	if (j->noted &&
+	    io_slurp_at(r->queue.s->note, j->place.id.c, &text, ENVELOPE_MAX) == 0 &&
+	    note_parse(buf_view(&text), &note, &why) == 0) {
+		n = (int64_t)note.pending;
+		more = note.recompose;
+		note_free(&note);
+	} else {
+		n = envelope_rcpts(fd, s->hostname, &more);
+	}
+	jobs_rcpts(&r->jobs, j, n > 0 ? n : 1, more);
+}
+
+bool deal_give(struct route *r, const struct sched *s, const struct place *p)
 {
 	struct job_packet *packet = &r->out->v[r->out->n];
 	int fds[2] = { -1, -1 }, e;
@@ -176,6 +243,8 @@ bool deal_give(struct route *r, const struct place *p)
 	j->noted = fds[1] >= 0;
 	j->uid = uid;
 	jobs_size(&r->jobs, j, size);
+	if (budget_of_recipients(&r->budget))
+		count_rcpts(r, s, j, fds[0]);
 	*packet = (struct job_packet){ .fds = { fds[0], fds[1] }, .n = j->noted ? 2 : 1 };
 	line = buf_on(packet->text, sizeof(packet->text));
 	buf_z(&line, "job ");

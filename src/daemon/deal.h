@@ -26,7 +26,7 @@ bool deal_may(struct route *r, const struct sched *s, int64_t now);
 /* What the route waits for, if it does: sets r->wait. True: it does. */
 bool deal_waits(struct route *r, int64_t now);
 /* Takes a message into the hand, to be sent. False: not now. */
-bool deal_give(struct route *r, const struct place *p);
+bool deal_give(struct route *r, const struct sched *s, const struct place *p);
 /* Sends what is in the outbox, as far as the socket has room; r->full: not now. */
 void deal_send(struct route *r);
 /* A message was settled: the window grows. */

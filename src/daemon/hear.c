@@ -166,6 +166,33 @@ static bool take(struct jobs *h, struct job *j, const struct job_record *rec, in
 	return ends;
 }
 
+/* What a message that did not simply go has cost: the recipients that the host said something
+ * to, or all of them when its last word was lost. */
+static void spent(struct route *r, const struct job *j, int64_t now)
+{
+	struct str rest = buf_view(&j->lines), line, f[4];
+	int64_t accepted = 0, refused = 0, all = j->rcpts > 1 ? j->rcpts : 1;
+	uint64_t code;
+
+	while (rest.n && str_cut(&rest, '\n', &line)) {
+		bool doubt = str_starts(line, STR("d "));
+
+		if (doubt)
+			refused = all > accepted + refused ? all - accepted : refused;
+		if (doubt || !str_starts(line, STR("r ")))
+			continue;
+		line = str_from(line, 2);
+		for (size_t i = 0; i < ARRAY_LEN(f); i++)
+			if (!str_cut(&line, ' ', &f[i]))
+				f[i] = STR("");
+		if (!str_u64(f[3], &code) || code == 0)
+			continue;
+		accepted += str_eq(f[1], STR("D"));
+		refused += !str_eq(f[1], STR("D"));
+	}
+	budget_tried(&r->budget, now, accepted, refused);
+}
+
 static void hear_of_job(struct route *r, const struct sched *s, struct job *j,
                         const struct job_record *rec, int *fd, int64_t now)
 {
@@ -173,13 +200,17 @@ static void hear_of_job(struct route *r, const struct sched *s, struct job *j,
 		refused(r, rec, now);
 	if (str_eq(rec->verb, STR("ok"))) {
 		accepted(r, now);
-		budget_ok(&r->budget, now);
+		budget_tried(&r->budget, now, j->rcpts > 1 ? j->rcpts : 1, 0);
 	}
 	if (str_eq(rec->verb, STR("part")) && is_router(r))
 		job_part(j, s->spool, rec, *fd);
 	if (!r->host && !r->gone)
 		job_placed(s, j, rec);
-	if (!take(&r->jobs, j, rec, fd) || !job_apply(j, &r->queue, s->spool, rec, now))
+	if (!take(&r->jobs, j, rec, fd))
+		return;
+	if (str_eq(rec->verb, STR("end")))
+		spent(r, j, now);
+	if (!job_apply(j, &r->queue, s->spool, rec, now))
 		return;
 	job_brought(r, s, j);
 	job_settled(r, s, j, rec);

@@ -83,6 +83,14 @@ void jobs_size(struct jobs *h, struct job *j, int64_t size)
 	h->largest = size > h->largest ? size : h->largest;
 }
 
+void jobs_rcpts(struct jobs *h, struct job *j, int64_t rcpts, bool more)
+{
+	h->rcpts += rcpts - j->rcpts;
+	h->more += more - j->more_rcpts;
+	j->rcpts = rcpts;
+	j->more_rcpts = more;
+}
+
 struct job *jobs_find(const struct jobs *h, const struct id *id)
 {
 	if (h->n == 0)
@@ -117,6 +125,7 @@ void jobs_drop(struct jobs *h, struct job *j)
 		link = &h->v[*link - 1].next;
 	*link = j->next;
 	h->octets -= counted(j->size);
+	jobs_rcpts(h, j, 0, false);
 	h->lines -= j->said;
 	job_clear(j);
 	j->next = h->spare;

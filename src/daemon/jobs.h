@@ -33,6 +33,8 @@ struct job {
 	const char *target; /* router: the route it goes to */
 	uid_t uid;
 	int64_t size;     /* octets of the file */
+	int64_t rcpts;    /* recipients that it is to go to; 0: not counted */
+	bool more_rcpts;  /* aliases may make more of them */
 	struct buf lines; /* for the note */
 	size_t said;      /* octets that were taken in as lines */
 	int dsn;          /* a drop, or -1 */
@@ -49,6 +51,8 @@ struct jobs {
 	unsigned n, room, max; /* max 0: JOBS_MAX */
 	unsigned spare;
 	int64_t octets;  /* of those over JOBS_BIG */
+	int64_t rcpts;   /* of all of them */
+	unsigned more;   /* of them have more_rcpts */
 	size_t lines;    /* the sum of said */
 	int64_t largest; /* octets of the largest there ever was in it */
 };
@@ -58,6 +62,7 @@ struct jobs {
 struct job *jobs_add(struct jobs *h, const struct place *p);
 /* Its size is known now. */
 void jobs_size(struct jobs *h, struct job *j, int64_t size);
+void jobs_rcpts(struct jobs *h, struct job *j, int64_t rcpts, bool more);
 /* NULL: it is not in this hand. */
 struct job *jobs_find(const struct jobs *h, const struct id *id);
 /* The same, if it is of that due time. */

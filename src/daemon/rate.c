@@ -3,6 +3,8 @@
 /* More than any budget and any clock: sums stay in range. */
 #define RATE_N_MAX INT64_C(1000000000000)
 #define RATE_TIME_MAX INT64_C(1000000000000)
+/* 2020: before that a clock was not set yet. */
+#define RATE_TIME_SET INT64_C(1577836800)
 
 /* Pieces of such a length that those that touch a span find room. */
 static int64_t piece(const struct rate *r)
@@ -48,7 +50,7 @@ static void add(struct rate *r, int64_t at, int64_t n)
 	use->n = n < RATE_N_MAX - use->n ? use->n + n : RATE_N_MAX;
 }
 
-/* What is over goes; what is of the future is of now. */
+/* What is over goes; what is of the future, or of a clock that was not set, is of now. */
 static void tidy(struct rate *r, int64_t now)
 {
 	int64_t future = 0;
@@ -56,7 +58,8 @@ static void tidy(struct rate *r, int64_t now)
 	for (size_t i = 0; i < RATE_SLOTS; i++) {
 		struct rate_slot *s = &r->slot[i];
 
-		if (s->n && s->at > now) {
+		if (s->n &&
+		    (s->at > now || (s->at < RATE_TIME_SET && now >= RATE_TIME_SET))) {
 			future += s->n;
 			s->n = 0;
 		} else if (s->n && ends(r, s) <= now) {

@@ -4,7 +4,8 @@
  * A sliding window in at most RATE_SLOTS pieces: never more than n in any span, at the price
  * that what was used frees itself up to a piece (a sixty-third of the span) late. Pure state,
  * no I/O. Times are seconds of the real clock, so that it survives a restart; what lies in
- * the future, since the clock was set back, counts as now.
+ * the future, since the clock was set back, counts as now, as does what was used before it was
+ * set for the first time (1970).
  */
 #ifndef DAEMON_RATE_H
 #define DAEMON_RATE_H

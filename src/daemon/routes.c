@@ -189,11 +189,9 @@ static void drop_gone(struct routes *rs)
 
 static void take_leave(struct route *r)
 {
+	route_leave(r);
 	r->host = NULL;
 	r->gone = true;
-	if (r->pid && !r->stopping)
-		route_tell(r, false);
-	r->stopping = true;
 }
 
 /* The routes of c in its order: old ones of the same name, or the fresh ones in v; then the
@@ -363,11 +361,11 @@ bool routes_try_now(struct routes *rs, struct str route, int64_t now, bool all)
 	return true;
 }
 
-void routes_asked(struct routes *rs, int64_t now)
+void routes_asked(struct routes *rs, int64_t now, bool all)
 {
 	for (size_t i = 0; i < rs->live; i++)
 		if (rs->v[i]->host && rs->v[i]->host->hold)
-			route_try_now(rs->v[i], now, false);
+			route_try_now(rs->v[i], now, all);
 }
 
 void routes_due(struct routes *rs)
@@ -540,6 +538,12 @@ void routes_state_take(struct routes *rs, struct str line, int64_t now)
 {
 	for (size_t i = 0; i < rs->live; i++)
 		route_state_take(rs->v[i], line, now);
+}
+
+void routes_state_taken(struct routes *rs, int64_t now)
+{
+	for (size_t i = 0; i < rs->live; i++)
+		route_state_taken(rs->v[i], now);
 }
 
 struct route *routes_placed(void *routes, struct str name)

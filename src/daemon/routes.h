@@ -41,8 +41,8 @@ void routes_work(struct routes *rs, struct sched *s, int64_t now);
 void routes_news(struct routes *rs);
 /* route n == 0: all of them. False: there is no such route. */
 bool routes_try_now(struct routes *rs, struct str route, int64_t now, bool all);
-/* Somebody asked for a message: routes on hold are asked for what they have. */
-void routes_asked(struct routes *rs, int64_t now);
+/* Somebody asked for a message: routes on hold are asked for what they have; all as above. */
+void routes_asked(struct routes *rs, int64_t now, bool all);
 void routes_due(struct routes *rs);
 /* Ends pushes that hang; tries hosts that can be reached again (then routes_work() is due).
  * When to call it again in monotonic ms, or -1. */
@@ -76,5 +76,6 @@ void routes_state_print(const struct routes *rs, struct buf *b);
 /* How many are down at present. */
 size_t routes_down(const struct routes *rs);
 void routes_state_take(struct routes *rs, struct str line, int64_t now);
+void routes_state_taken(struct routes *rs, int64_t now);
 
 #endif

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,9 +22,10 @@ enum {
 	POKE_EVERY = 60,
 	REAP_WAIT_MS = 2000,
 	PACKETS_AT_ONCE =
-	    32,           /* then others have their turn: a push may talk without end */
-	CROWDED_WAIT = 1, /* seconds */
-	CRASHES_MAX = 3,  /* of push with one and the same message: it goes to bad/ */
+	    32, /* then others have their turn: a push may talk without end */
+	ASKED_MS = 600 * 1000, /* so long a host that cannot be reached is asked for */
+	CROWDED_WAIT = 1,      /* seconds */
+	CRASHES_MAX = 3, /* of push with one and the same message: it goes to bad/ */
 };
 
 int route_open(struct route *r, const struct sched *s, const struct smarthost *h,
@@ -47,11 +49,22 @@ void route_close(struct route *r)
 	buf_free(&r->ticket);
 }
 
+/* "AUTH 535 ...": the stage's name, and the code. Others than these are no answer about the
+ * login (RFC 4954 6): 454, a connection that ends. */
+static bool refuses_login(struct str why)
+{
+	struct str stage = STR(""), code = STR("");
+	uint64_t n;
+
+	str_cut(&why, ' ', &stage);
+	str_cut(&why, ' ', &code);
+	return str_eq(stage, STR("AUTH")) && str_u64(code, &n) && (n == 432 || n >= 500);
+}
+
 void route_down(struct route *r, struct str why, int64_t now)
 {
-	/* The stage's name comes first. Who refuses our login, or all we send, is asked
-	 * seldom. */
-	bool login = str_starts(why, STR("AUTH ")) || r->breaker.open;
+	/* Who refuses our login, or all we send, is asked seldom. */
+	bool login = refuses_login(why) || r->breaker.open;
 	int64_t first = login ? BACKOFF_LOGIN_FIRST : BACKOFF_FIRST;
 	int64_t max = login ? BACKOFF_LOGIN_MAX : BACKOFF_MAX, wait = first;
 	_cleanup_buf_ struct buf line = BUF_INIT;
@@ -59,11 +72,13 @@ void route_down(struct route *r, struct str why, int64_t now)
 
 	for (unsigned i = 0; i < r->step && wait < max; i++)
 		wait *= 2;
-	wait = wait < max ? wait : max;
-	if (r->step == 0 || r->state != ROUTE_DOWN)
-		r->down_since = r->step == 0 ? now : r->down_since;
-	r->step++;
+	/* A push that is to leave had the old configuration: the new one is tried at once. */
+	wait = r->stopping ? 0 : wait < max ? wait : max;
+	if (r->step == 0)
+		r->down_since = now;
+	r->step += !r->stopping;
 	r->state = ROUTE_DOWN;
+	r->besides = WAIT_NONE;
 	r->next_try = now + wait;
 	buf_reset(&r->why);
 	hear_clean(&r->why, str_head(why, 400));
@@ -73,8 +88,14 @@ void route_down(struct route *r, struct str why, int64_t now)
 	log_value(&line, "stage", stage);
 	log_value(&line, "code", code);
 	log_text(&line, "text", rest.p ? rest : STR(""));
-	log_line(LOG_LEVEL_WARNING, "host-down%s next=%llds", line.p, (long long)wait);
-	r->asked = false;
+	/* Who asks when a line has just come up asks before all of it is there. */
+	r->asked &= r->stopping || (str_starts(why, STR("connect ")) &&
+	                            clock_ms() + wait * 1000 < r->asked_until);
+	if (r->host && r->host->hold && !r->asked)
+		buf_z(&line, " next=when-asked");
+	else
+		buf_fmt(&line, " next=%llds", (long long)wait);
+	log_line(LOG_LEVEL_WARNING, "host-down%s", line.p);
 	deal_down(r);
 	queue_idle(&r->queue);
 }
@@ -130,6 +151,7 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	unsigned left = r->jobs.n;
 	const struct job *only = left == 1 ? jobs_next(&r->jobs, NULL) : NULL;
 	enum journal_result journal;
+	bool told = r->stopping; /* to leave */
 
 	close(r->sock);
 	r->sock = -1;
@@ -138,8 +160,10 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	status = reap(r->pid);
 	r->pid = 0;
 	r->stopping = false;
-	/* It may have died of that, and so would the next. */
-	if (status != 0)
+	/* It may have died of that, or its host may break off when it sees it: so would the
+	 * next. */
+	if (status != 0 ||
+	    (!r->reached && !str_starts(buf_view(&r->why), STR("connect "))))
 		buf_reset(&r->ticket);
 	if (r->state == ROUTE_AT_WORK && died_by_itself(r, status) && only &&
 	    ++r->crashes >= CRASHES_MAX) {
@@ -153,6 +177,7 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	}
 	queue_changed(&r->queue); /* the journal may say more than we have heard */
 	journal = journal_apply(s->spool, &r->journal, &r->jobs, s->stuck, now);
+	budget_run(&r->budget);
 	/* What it says was done is done for good before it goes. */
 	if (journal == JOURNAL_DONE && queue_sync(&r->queue) == 0 && !r->queue.unsynced)
 		journal_remove(s->spool, &r->journal);
@@ -168,12 +193,12 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 		/* One at a time from now on, to find out which message it dies of. */
 		if (status != 0 && left)
 			r->window = 1;
-		if (left && r->settled == 0 && !s->leaving)
+		if (left && r->settled == 0 && !s->leaving && !(told && status == 0))
 			route_down(r, STR("push 0 mailchute-push left without a result"),
 			           now);
 	}
 	if (r->state == ROUTE_READY && left)
-		queue_rewind(&r->queue, false);
+		queue_rewind(&r->queue, r->queue.all && !r->queue.due_done);
 }
 
 void route_hear(struct route *r, const struct sched *s, int64_t now)
@@ -290,7 +315,7 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 	while (deal_may(r, s, now) && next_place(r, s, now, &p)) {
 		if (r->state == ROUTE_READY && !run_begin(r, s, now))
 			return;
-		if (!deal_give(r, &p)) {
+		if (!deal_give(r, s, &p)) {
 			queue_rewind(&r->queue, r->queue.all);
 			break;
 		}
@@ -298,7 +323,8 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 	deal_send(r);
 	if (r->jobs.n == 0) {
 		queue_idle(&r->queue);
-		r->asked &= !r->idle;
+		/* What the host or a rate does not let go now is not asked for later. */
+		r->asked &= !r->idle && r->wait != WAIT_SLOW && r->wait != WAIT_RATE;
 	}
 }
 
@@ -324,7 +350,7 @@ void route_try_now(struct route *r, int64_t now, bool all)
 {
 	if (!all && (now - r->last_try < POKE_EVERY && now >= r->last_try))
 		return;
-	if (!all && (str_starts(buf_view(&r->why), STR("AUTH ")) || r->breaker.open))
+	if (!all && (refuses_login(buf_view(&r->why)) || r->breaker.open))
 		return;
 	if (r->state == ROUTE_DOWN)
 		r->state = ROUTE_READY;
@@ -334,6 +360,7 @@ void route_try_now(struct route *r, int64_t now, bool all)
 		r->slow_until = 0;
 	}
 	r->asked = true;
+	r->asked_until = clock_ms() + ASKED_MS;
 	r->idle = false;
 	queue_rewind(&r->queue, all);
 }
@@ -350,6 +377,16 @@ static bool same_host(const struct smarthost *a, const struct smarthost *b)
 	return true;
 }
 
+void route_leave(struct route *r)
+{
+	if (r->sock >= 0 && !r->stopping)
+		route_tell(r, false);
+	/* It hears nobody but its host, but this it sees. */
+	if (r->sock >= 0 && r->host && !r->reached)
+		(void)shutdown(r->sock, SHUT_WR);
+	r->stopping = true;
+}
+
 void route_reload(struct route *r, const struct smarthost *h, int64_t now)
 {
 	if (!same_host(r->host, h)) {
@@ -357,12 +394,10 @@ void route_reload(struct route *r, const struct smarthost *h, int64_t now)
 		buf_reset(&r->ticket);
 		r->slow_until = 0;
 	}
+	if (r->state == ROUTE_AT_WORK)
+		route_leave(r);
 	r->host = h;
 	budget_conf(&r->budget, h);
-	if (r->state == ROUTE_AT_WORK) {
-		route_tell(r, false);
-		r->stopping = true;
-	}
 	route_try_now(r, now, true);
 }
 

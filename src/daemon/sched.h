@@ -68,10 +68,11 @@ struct route {
 	struct buf learned, ticket; /* push's; opaque */
 	int64_t slow_until;
 	struct budget budget;
-	bool asked; /* somebody asked for what is on hold */
-	enum route_wait wait;
-	int64_t wait_until;    /* WAIT_SLOW, WAIT_RATE */
-	struct conf_rate rate; /* WAIT_RATE: the one that is used up */
+	bool asked;          /* somebody asked for what is on hold */
+	int64_t asked_until; /* monotonic ms: then no more if it cannot be reached */
+	enum route_wait wait, besides; /* besides: what WAIT_HOLD hides */
+	int64_t wait_until;            /* WAIT_SLOW, WAIT_RATE */
+	struct conf_rate rate;         /* WAIT_RATE: the one that is used up */
 };
 
 /* What came of a journal, or of several. */
@@ -91,6 +92,7 @@ struct sched {
 	struct spool *spool;
 	const char *libexec; /* folder of mailchute-push */
 	struct str packed;   /* configuration for push */
+	struct str hostname; /* of it */
 	unsigned jobs_max;   /* of one push, as descriptors allow; 0: JOBS_MAX */
 	bool leaving;        /* no new jobs: mailchuted is about to end */
 	/* Messages of which a journal has more to say than could be applied: not to be sent. */
@@ -125,6 +127,9 @@ void route_try_now(struct route *r, int64_t now, bool all);
 /* The new configuration holds for the next push; the one at work finishes what it has. h:
  * the smart host of the same name; NULL for the router. */
 void route_reload(struct route *r, const struct smarthost *h, int64_t now);
+/* Asks push to leave when it has settled what is in its hand, at once if no host has let it in:
+ * the configuration that it has is not in force any more. */
+void route_leave(struct route *r);
 /* deal.c: asks push to leave when it has settled what is in its hand; halt: to leave that, too. */
 void route_tell(struct route *r, bool halt);
 /* Ends a push that has said nothing for longer than a session may last; now in monotonic ms.
@@ -144,6 +149,9 @@ bool route_is_cut_off(const struct route *r);
  * rate 30/1m is used up". The host's words may name the account: others than administrators
  * get the stage and the code. */
 void route_words(const struct route *r, bool admin, struct buf *b);
+/* The same for an administrator, without "; ", and also while a host that was down is being
+ * tried again, which may take minutes. */
+void route_trouble(const struct route *r, struct buf *b);
 /* Is this message in its push's hand? Then v, which by asks for, is remembered (retry is
  * not; release makes it forgotten). */
 bool route_in_hand(struct route *r, const struct id *id, enum verb v, uid_t by);
@@ -151,6 +159,9 @@ bool route_in_hand(struct route *r, const struct id *id, enum verb v, uid_t by);
  * written before a restart, or anything. */
 void route_state_print(const struct route *r, struct buf *b);
 void route_state_take(struct route *r, struct str line, int64_t now);
+/* All of that was taken, mailchuted begins: what is down is tried at once, but not sooner than a
+ * minute after the last try. */
+void route_state_taken(struct route *r, int64_t now);
 /* The same of what push says ("learned", "ticket"): false: it is not what it may be. */
 bool route_learn(struct buf *b, struct str text, size_t max);
 

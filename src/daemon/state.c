@@ -39,4 +39,5 @@ void state_load(struct spool *s, struct routes *r, int64_t now)
 		return;
 	while (rest.n && str_cut(&rest, '\n', &line))
 		routes_state_take(r, line, now);
+	routes_state_taken(r, now);
 }

@@ -213,7 +213,7 @@ static int do_release(struct spool *s, const struct verb_ops *ops, uid_t asks,
 	if (f->where == IN_BAD && ops->back)
 		ops->back(ops->arg, f->uid, f->size);
 	if (ops->news)
-		ops->news(ops->arg);
+		ops->news(ops->arg, asks);
 	return say(ret, EX_OK, "is released");
 }
 
@@ -263,7 +263,7 @@ static int do_retry(struct spool *s, const struct verb_ops *ops, enum verb v, ui
 		return failed(ret, "retry", &f->place.id, e);
 	log_line(LOG_LEVEL_INFO, "requeued id=%s by=%u", f->place.id.c, (unsigned)asks);
 	if (ops->news)
-		ops->news(ops->arg);
+		ops->news(ops->arg, asks);
 	return say(ret, EX_OK,
 	           v == VERB_RECOMPOSE ? "is composed anew and tried next"
 	                               : "is tried next");

@@ -18,8 +18,8 @@ struct verb_ops {
 	/* What pushes that have left said becomes true: it names the places where messages
 	 * are now. False: there is no room. May be NULL. */
 	bool (*settle)(void *arg);
-	/* queue/new has something new. May be NULL. */
-	void (*news)(void *arg);
+	/* queue/new has something new; by: who put it there. May be NULL. */
+	void (*news)(void *arg, uid_t by);
 	/* A message of uid and its octets are gone from the queue. May be NULL. */
 	void (*gone)(void *arg, uid_t uid, int64_t octets);
 	/* One came back from bad/, where it was not counted. May be NULL. */

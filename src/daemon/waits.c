@@ -2,14 +2,16 @@
 #include "base/clock.h"
 #include "daemon/sched.h"
 
+enum { START_EVERY = 60 /* seconds between tries, over restarts */ };
+
 /* Why it waits, in words that end well before "; more in 5m". */
-static void wait_words(const struct route *r, struct buf *b)
+static void wait_words(const struct route *r, enum route_wait wait, struct buf *b)
 {
-	if (r->wait == WAIT_HOLD) {
+	if (wait == WAIT_HOLD) {
 		buf_z(b, "on hold until somebody asks (mailchute flush, sendmail -q)");
-	} else if (r->wait == WAIT_SLOW) {
+	} else if (wait == WAIT_SLOW) {
 		buf_z(b, "the host asks us to slow down");
-	} else if (r->wait == WAIT_RATE) {
+	} else if (wait == WAIT_RATE) {
 		buf_z(b, "rate ");
 		budget_words(&r->rate, b);
 		buf_z(b, " is used up");
@@ -32,20 +34,39 @@ static void down_words(const struct route *r, bool admin, struct buf *b)
 	}
 }
 
-void route_words(const struct route *r, bool admin, struct buf *b)
+static void words(const struct route *r, bool down, bool admin, struct buf *b)
 {
 	int64_t now = clock_real();
 
-	if (r->state != ROUTE_DOWN && r->wait == WAIT_NONE)
-		return;
-	buf_fmt(b, "; %s: ", r->queue.route);
-	if (r->state == ROUTE_DOWN) {
+	buf_fmt(b, "%s: ", r->queue.route);
+	if (down) {
 		down_words(r, admin, b);
 		return;
 	}
-	wait_words(r, b);
-	if (r->wait != WAIT_HOLD && r->wait_until > now)
+	wait_words(r, r->wait, b);
+	if (r->wait == WAIT_HOLD && r->besides != WAIT_NONE) {
+		buf_z(b, ", and ");
+		wait_words(r, r->besides, b);
+	}
+	if ((r->wait != WAIT_HOLD || r->besides != WAIT_NONE) && r->wait_until > now)
 		buf_fmt(b, " for %lld s", (long long)(r->wait_until - now));
+}
+
+void route_words(const struct route *r, bool admin, struct buf *b)
+{
+	if (r->state != ROUTE_DOWN && r->wait == WAIT_NONE)
+		return;
+	buf_z(b, "; ");
+	words(r, r->state == ROUTE_DOWN, admin, b);
+}
+
+void route_trouble(const struct route *r, struct buf *b)
+{
+	/* Why is kept until a session begins. */
+	bool down = r->state == ROUTE_DOWN || r->why.n;
+
+	if (down || r->wait != WAIT_NONE)
+		words(r, down, true, b);
 }
 
 bool route_learn(struct buf *b, struct str text, size_t max)
@@ -60,8 +81,17 @@ bool route_learn(struct buf *b, struct str text, size_t max)
 	return true;
 }
 
+/* A host that is down and on hold is not tried until somebody asks, either. */
+static enum route_wait waits_for(const struct route *r)
+{
+	if (r->state != ROUTE_DOWN)
+		return r->wait;
+	return r->host && r->host->hold && !r->asked ? WAIT_HOLD : WAIT_NONE;
+}
+
 void route_state_print(const struct route *r, struct buf *b)
 {
+	enum route_wait wait = waits_for(r);
 	const char *name = r->queue.route;
 
 	if (r->breaker.open)
@@ -69,16 +99,18 @@ void route_state_print(const struct route *r, struct buf *b)
 	if (r->step)
 		buf_fmt(b, "down %s %lld %lld %u %s\n", name, (long long)r->down_since,
 		        (long long)r->next_try, r->step, r->why.n ? r->why.p : "-");
+	if (r->step && r->last_try)
+		buf_fmt(b, "tried %s %lld\n", name, (long long)r->last_try);
 	if (r->learned.n)
 		buf_fmt(b, "learned %s %s\n", name, r->learned.p);
 	if (r->slow_until)
 		buf_fmt(b, "slow %s %lld\n", name, (long long)r->slow_until);
 	budget_print(&r->budget, name, b);
 	/* For mailq; not taken back. */
-	if (r->wait != WAIT_NONE && r->state != ROUTE_DOWN) {
+	if (wait != WAIT_NONE) {
 		buf_fmt(b, "waits %s %lld ", name,
-		        (long long)(r->wait == WAIT_HOLD ? 0 : r->wait_until));
-		wait_words(r, b);
+		        (long long)(wait == WAIT_HOLD ? 0 : r->wait_until));
+		wait_words(r, wait, b);
 		buf_c(b, '\n');
 	}
 }
@@ -123,6 +155,9 @@ void route_state_take(struct route *r, struct str line, int64_t now)
 		r->window = 1;
 	} else if (str_eq(verb, STR("down"))) {
 		take_down(r, line, now);
+	} else if (str_eq(verb, STR("tried"))) {
+		if (str_u64(line, &t) && t <= TIMES_MAX)
+			r->last_try = (int64_t)t;
 	} else if (str_eq(verb, STR("learned"))) {
 		route_learn(&r->learned, line, JOB_LEARNED_MAX);
 	} else if (str_eq(verb, STR("rate"))) {
@@ -133,19 +168,37 @@ void route_state_take(struct route *r, struct str line, int64_t now)
 	}
 }
 
+void route_state_taken(struct route *r, int64_t now)
+{
+	int64_t soonest = r->last_try + START_EVERY;
+
+	if (r->state != ROUTE_DOWN)
+		return;
+	/* Who corrects something and starts us anew is not to wait; who is restarted again and
+	 * again is no reason to try a password so often. */
+	if (now >= soonest || now < r->last_try)
+		r->state = ROUTE_READY;
+	else if (soonest < r->next_try)
+		r->next_try = soonest;
+}
+
+/* Or being tried again, and the try may end with that. */
 bool route_is_cut_off(const struct route *r)
 {
-	return r->state == ROUTE_DOWN && !r->gone &&
-	       str_starts(buf_view(&r->why), STR("connect ")) &&
-	       (!r->host || !r->host->hold);
+	return (r->state == ROUTE_DOWN ||
+	        (r->state == ROUTE_AT_WORK && r->step && !r->reached)) &&
+	       !r->gone && str_starts(buf_view(&r->why), STR("connect ")) &&
+	       (!r->host || !r->host->hold || r->asked);
 }
 
 void route_reach(struct route *r)
 {
 	if (!route_is_cut_off(r))
 		return;
-	r->state = ROUTE_READY;
 	/* An address may come a moment after its link: soon again, if it fails. */
 	r->step = r->step > 1 ? 1 : r->step;
+	if (r->state == ROUTE_AT_WORK)
+		return;
+	r->state = ROUTE_READY;
 	queue_rewind(&r->queue, false);
 }

@@ -111,7 +111,9 @@ static void print_why(struct buf *b, struct str why, bool admin)
 	}
 }
 
-static void print_down(const struct serve_view *v, struct str route, struct str rest)
+/* waits: what it waits for instead of a time; n == 0: it does not. */
+static void print_down(const struct serve_view *v, struct str route, struct str rest,
+                       struct str waits)
 {
 	struct str f[3] = { STR(""), STR(""), STR("") };
 	struct buf *b = &v->out->b;
@@ -128,7 +130,10 @@ static void print_down(const struct serve_view *v, struct str route, struct str 
 	buf_z(b, " is down since ");
 	text_time(b, (int64_t)since);
 	print_why(b, rest.p ? rest : STR(""), v->admin);
-	if ((int64_t)next > v->now) {
+	if (waits.n) {
+		buf_z(b, "; ");
+		text_safe(b, waits, NOTE_TEXT_MAX);
+	} else if ((int64_t)next > v->now) {
 		buf_z(b, "; it is tried next in ");
 		text_span(b, (int64_t)next - v->now);
 	} else {
@@ -137,8 +142,10 @@ static void print_down(const struct serve_view *v, struct str route, struct str 
 	out_end(v->out);
 }
 
-/* It is up, and nothing goes. */
-static void print_waits(const struct serve_view *v, struct str route, struct str rest)
+/* Nothing goes, for another reason than that it is down; or, on hold, besides: down is that
+ * line, if there was one. */
+static void print_waits(const struct serve_view *v, struct str route, struct str rest,
+                        struct str down)
 {
 	struct buf *b = &v->out->b;
 	struct str time = STR("");
@@ -147,6 +154,10 @@ static void print_waits(const struct serve_view *v, struct str route, struct str
 	str_cut(&rest, ' ', &time);
 	if (!str_u64(time, &until) || until > INT64_MAX)
 		return;
+	if (until == 0 && down.n) {
+		print_down(v, route, down, rest);
+		return;
+	}
 	out_line(v->out);
 	buf_z(b, "route ");
 	text_safe(b, route, QUEUE_ROUTE_MAX);
@@ -162,7 +173,7 @@ static void print_waits(const struct serve_view *v, struct str route, struct str
 static void print_routes(const struct serve_view *v)
 {
 	_cleanup_buf_ struct buf state = BUF_INIT;
-	struct str rest, line, verb, route;
+	struct str rest, line, verb, route, which = STR(""), down = STR("");
 
 	if (io_slurp_at(v->root, "state", &state, LIST_STATE_MAX) < 0)
 		return;
@@ -172,10 +183,17 @@ static void print_routes(const struct serve_view *v)
 	while (rest.n && str_cut(&rest, '\n', &line)) {
 		if (!str_cut(&line, ' ', &verb) || !str_cut(&line, ' ', &route))
 			continue;
+		/* Of a route that is down what it waits for comes later, in one sentence. */
+		if (down.n && (!str_eq(which, route) || str_eq(verb, STR("down")))) {
+			print_down(v, which, down, STR(""));
+			down = STR("");
+		}
 		if (str_eq(verb, STR("down"))) {
-			print_down(v, route, line);
+			which = route;
+			down = line.p ? line : STR("");
 		} else if (str_eq(verb, STR("waits"))) {
-			print_waits(v, route, line);
+			print_waits(v, route, line, down);
+			down = STR("");
 		} else if (str_eq(verb, STR("fault"))) {
 			out_line(v->out);
 			buf_z(&v->out->b, "route ");
@@ -185,6 +203,8 @@ static void print_routes(const struct serve_view *v)
 			out_end(v->out);
 		}
 	}
+	if (down.n)
+		print_down(v, which, down, STR(""));
 }
 
 /* ---- Formats ---- */
@@ -338,6 +358,8 @@ int serve_list(const struct serve_view *v, size_t *ret_n)
 	if (e == 0 && v->format == REQUEST_MAILQ) {
 		if (l.n == 0)
 			out_fmt(v->out, "%s is empty", SPOOL_PATH);
+		else
+			print_routes(v);
 		out_fmt(v->out, "\t\tTotal requests: %zu", l.n);
 	}
 	if (e == 0 && v->format == REQUEST_TEXT && l.n == 0)

@@ -9,7 +9,7 @@ static int64_t room(struct budget *b, int64_t now, unsigned in_hand, int64_t *re
 {
 	const struct conf_rate *row;
 
-	return budget_room(b, now, in_hand, ret_until, &row);
+	return budget_room(b, now, in_hand, 0, ret_until, &row);
 }
 
 static void messages(void **state)
@@ -30,7 +30,7 @@ static void messages(void **state)
 	assert_int_equal(room(&b, T0, 30, &until), 0);
 	assert_int_equal(until, 0);
 	for (int i = 0; i < 20; i++)
-		budget_ok(&b, T0);
+		budget_tried(&b, T0, 1, 0);
 	assert_int_equal(room(&b, T0, 0, &until), 10);
 	budget_took(&b, T0 + 1, 20, 20); /* the same ones */
 	assert_int_equal(room(&b, T0 + 1, 0, &until), 10);
@@ -60,18 +60,54 @@ static void recipients(void **state)
 
 	(void)state;
 	budget_conf(&b, &h);
-	/* How many a message has is not known: one at a time. */
-	assert_int_equal(room(&b, T0, 0, &until), 1);
+	/* What aliases make of a message is not known: one at a time. */
+	assert_true(room(&b, T0, 0, &until) > 0);
 	assert_int_equal(room(&b, T0, 1, &until), 0);
 	assert_int_equal(until, 0);
-	budget_ok(&b, T0);
+	budget_tried(&b, T0, 2, 0);
 	budget_took(&b, T0, 1, 10);
-	assert_int_equal(room(&b, T0, 0, &until), 9);
-	budget_took(&b, T0, 1, 85);
+	assert_int_equal(room(&b, T0, 0, &until), 90);
+	assert_int_equal(room(&b, T0, 4, &until), 50); /* each as the last one */
+	/* One whose "took" is still to come may have had as many; refusals are none more. */
+	budget_tried(&b, T0, 1, 0);
+	assert_int_equal(room(&b, T0, 0, &until), 80);
+	budget_tried(&b, T0, 0, 5);
+	assert_int_equal(room(&b, T0, 0, &until), 75);
+	budget_took(&b, T0, 1, 1);
+	assert_int_equal(room(&b, T0, 0, &until), 84);
+	budget_tried(&b, T0, 83, 0);
+	budget_took(&b, T0, 1, 83);
 	assert_int_equal(room(&b, T0, 0, &until), 1);
 	budget_took(&b, T0, UINT64_MAX, UINT64_MAX);
 	assert_int_equal(room(&b, T0, 0, &until), 0);
 	assert_true(until >= T0 + 86400);
+	budget_free(&b);
+}
+
+/* One small message, then large ones: what is in hand counts with its envelope's recipients. */
+static void reserved(void **state)
+{
+	struct smarthost h = {
+		.rate = { { .n = 100, .seconds = 86400, .recipients = true } }, .rates = 1
+	};
+	struct budget b = { .row = NULL };
+	const struct conf_rate *row;
+	int64_t until;
+	unsigned n = 0;
+
+	(void)state;
+	assert_false(budget_of_recipients(&b));
+	budget_conf(&b, &h);
+	assert_true(budget_of_recipients(&b));
+	budget_tried(&b, T0, 1, 0);
+	budget_took(&b, T0, 1, 1);
+	while (n < 60 && budget_room(&b, T0, n, n * 50, &until, &row) > 0)
+		n++;
+	assert_int_equal(n, 2);
+	for (unsigned i = 0; i < n; i++)
+		budget_tried(&b, T0, 49, 1);
+	assert_int_equal(budget_room(&b, T0, 0, 0, &until, &row), 0);
+	assert_true(until > T0);
 	budget_free(&b);
 }
 
@@ -133,9 +169,8 @@ static void words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(messages),
-		cmocka_unit_test(recipients),
-		cmocka_unit_test(state_lines),
+		cmocka_unit_test(messages), cmocka_unit_test(recipients),
+		cmocka_unit_test(reserved), cmocka_unit_test(state_lines),
 		cmocka_unit_test(words),
 	};
 

@@ -85,12 +85,18 @@ static void octets(void **state)
 
 	(void)state;
 	jobs_size(&h, jobs_add(&h, &a), JOBS_BIG);
+	jobs_rcpts(&h, jobs_find(&h, &a.id), 5, false);
+	jobs_rcpts(&h, jobs_find(&h, &a.id), 3, true);
+	assert_int_equal(h.rcpts, 3);
+	assert_int_equal(h.more, 1);
 	assert_int_equal(h.octets, 0);
 	jobs_size(&h, jobs_add(&h, &b), JOBS_BIG + 1);
 	assert_int_equal(h.octets, JOBS_BIG + 1);
 	jobs_drop(&h, jobs_find(&h, &a.id));
 	jobs_drop(&h, jobs_find(&h, &b.id));
 	assert_int_equal(h.octets, 0);
+	assert_int_equal(h.rcpts, 0);
+	assert_int_equal(h.more, 0);
 	jobs_free(&h);
 }
 

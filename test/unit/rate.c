@@ -79,6 +79,13 @@ static void clock_jumps(void **state)
 	/* Ahead by a year: it is over. */
 	rate_add(&r, T0, 10);
 	assert_int_equal(rate_used(&r, T0 + 31536000), 0);
+	/* A start in 1970, with what was kept, and then the clock is set. */
+	rate_init(&r, 3600);
+	assert_true(rate_take(&r, STR(" 1800000000:7"), 30));
+	rate_add(&r, 40, 3);
+	assert_int_equal(rate_used(&r, 50), 10);
+	assert_int_equal(rate_used(&r, T0 + 10), 10);
+	assert_int_equal(rate_used(&r, T0 + 10 + 3700), 0);
 	/* Times that no clock has. */
 	rate_add(&r, INT64_MAX, INT64_MAX);
 	rate_add(&r, INT64_MAX, INT64_MAX);

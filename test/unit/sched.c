@@ -233,6 +233,15 @@ static void reach(void **state)
 		if (!rows[i].want && rows[i].line[0] && r.state != ROUTE_DOWN)
 			fail_msg("%s: tried", rows[i].name);
 		route_close(&r);
+		/* The same news while it is being tried: the next try comes soon. */
+		assert_int_equal(
+		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		route_state_take(&r, str_z(rows[i].line), 1800000100);
+		r.state = ROUTE_AT_WORK;
+		route_reach(&r);
+		if (r.state != ROUTE_AT_WORK || (r.step == 1) != rows[i].want)
+			fail_msg("%s: at work: step %u", rows[i].name, r.step);
+		route_close(&r);
 	}
 	free(h.name);
 }
@@ -495,6 +504,267 @@ static void hangs_on_it(void **state)
 	free(h.password_file);
 }
 
+/* A push that is told to leave by a reload, and what its host had said: the new configuration
+ * is tried at once. One that was not "up" sees the end of what it is sent. */
+static void reload_at_once(void **state)
+{
+	static const struct {
+		const char *name, *says;
+		bool up, all;
+	} rows[] = {
+		{ "hangs", "read x <&3; true", false, false },
+		{ "says that its host is down",
+		  "read x <&3; printf 'host connect 0 x\\n' >&3", false, false },
+		{ "is up, and finishes", "printf 'up x\\n' >&3; exec sleep 20", true,
+		  false },
+	};
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .user = str_dup(STR("")),
+		               .password_file = str_dup(STR("")),
+		               .retry_max = 3600 };
+	struct jobs stuck = { .v = NULL };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = {
+		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct route r;
+		struct pollfd p = { .events = POLLIN };
+
+		assert_int_equal(
+		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		push_says(rows[i].says);
+		put("queue/new/" MESSAGE, STR("x"), 0600);
+		route_news(&r);
+		route_work(&r, &s, NOW);
+		assert_true(r.pid > 0);
+		p.fd = r.sock;
+		if (rows[i].up && poll(&p, 1, 5000) == 1)
+			route_hear(&r, &s, NOW);
+		route_reload(&r, &h, NOW);
+		if (rows[i].up) {
+			hear_all(&r, &s, NOW, 300);
+			if (r.pid == 0)
+				fail_msg("%s: it was ended", rows[i].name);
+			kill(r.pid, SIGKILL);
+		}
+		hear_all(&r, &s, NOW, 3000);
+		if (r.pid != 0)
+			fail_msg("%s: it is still there", rows[i].name);
+		if (!rows[i].up) {
+			route_work(&r, &s, NOW);
+			if (r.pid == 0 || r.step != 0)
+				fail_msg("%s: not tried at once", rows[i].name);
+			kill(r.pid, SIGKILL);
+			hear_all(&r, &s, NOW, 3000);
+		}
+		unlink("queue/new/" MESSAGE);
+		route_close(&r);
+	}
+	free(h.name);
+	free(h.user);
+	free(h.password_file);
+}
+
+/* What a push gives to be kept, and no next one could get up with. */
+static void ticket(void **state)
+{
+	static const struct {
+		const char *name, *says;
+		bool kept;
+	} rows[] = {
+		{ "not reached", "printf 'host connect 0 x\\n' >&3", true },
+		{ "breaks off", "printf 'host greeting 0 x\\n' >&3", false },
+		{ "and gives it again", "printf 'host EHLO 0 x\\nticket old\\n' >&3",
+		  false },
+		{ "up", "printf 'up x\\nhost MAIL 421 x\\n' >&3", true },
+	};
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .password_file = str_dup(STR("")),
+		               .retry_max = 3600 };
+	struct jobs stuck = { .v = NULL };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = {
+		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct route r;
+
+		assert_int_equal(
+		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		push_says(rows[i].says);
+		put("queue/new/" MESSAGE, STR("x"), 0600);
+		assert_true(route_learn(&r.ticket, STR("old"), 100));
+		route_news(&r);
+		route_work(&r, &s, NOW);
+		hear_all(&r, &s, NOW, 3000);
+		assert_int_equal(r.pid, 0);
+		if ((r.ticket.n > 0) != rows[i].kept)
+			fail_msg("%s: kept: %d", rows[i].name, r.ticket.n > 0);
+		unlink("queue/new/" MESSAGE);
+		route_close(&r);
+	}
+	free(h.name);
+	free(h.password_file);
+}
+
+/* A host on hold that was asked for: how long for. */
+static void asked(void **state)
+{
+	static const struct {
+		const char *name, *says;
+		bool asked;
+	} rows[] = {
+		{ "not reached", "printf 'host connect 0 x\\n' >&3", true },
+		{ "refuses the login", "printf 'host AUTH 535 x\\n' >&3", false },
+	};
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .password_file = str_dup(STR("")),
+		               .retry_max = 3600,
+		               .hold = true };
+	struct jobs stuck = { .v = NULL };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = {
+		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf out = BUF_INIT;
+		struct route r;
+		int64_t then;
+
+		assert_int_equal(
+		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		push_says(rows[i].says);
+		put("queue/new/" MESSAGE, STR("x"), 0600);
+		route_news(&r);
+		route_work(&r, &s, NOW);
+		assert_int_equal(r.pid, 0);
+		route_try_now(&r, NOW, false);
+		route_work(&r, &s, NOW);
+		hear_all(&r, &s, NOW, 3000);
+		assert_int_equal(r.state, ROUTE_DOWN);
+		route_state_print(&r, &out);
+		if ((strstr(out.p, "waits hub 0 on hold") == NULL) != rows[i].asked)
+			fail_msg("%s: %s", rows[i].name, out.p);
+		then = route_next(&r, NOW);
+		route_work(&r, &s, then);
+		if ((r.pid > 0) != rows[i].asked)
+			fail_msg("%s: tried: %d", rows[i].name, r.pid > 0);
+		/* Ten minutes later it is over. */
+		r.asked_until = 0;
+		hear_all(&r, &s, then, 3000);
+		route_work(&r, &s, then + 3600);
+		assert_int_equal(r.pid, 0);
+		assert_int_equal(r.wait, WAIT_HOLD);
+		unlink("queue/new/" MESSAGE);
+		route_close(&r);
+	}
+	free(h.name);
+	free(h.password_file);
+}
+
+/* On hold and with a rate: what is over the rate when somebody asks waits for the next time. */
+static void asked_and_rate(void **state)
+{
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .retry_max = 3600,
+		               .hold = true,
+		               .rate = { { .n = 3, .seconds = 60 } },
+		               .rates = 1 };
+	struct jobs stuck = { .v = NULL };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	_cleanup_buf_ struct buf out = BUF_INIT;
+	struct route r;
+
+	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	put("queue/new/" MESSAGE, STR("x"), 0600);
+	route_news(&r);
+	budget_took(&r.budget, NOW, 3, 3);
+	route_try_now(&r, NOW, true);
+	route_work(&r, &s, NOW);
+	assert_int_equal(route_next(&r, NOW), -1);
+	assert_int_equal(r.wait, WAIT_HOLD);
+	route_words(&r, false, &out);
+	assert_non_null(strstr(out.p,
+	                       "; hub: on hold until somebody asks (mailchute flush, "
+	                       "sendmail -q), and rate 3/1m is used up"));
+	buf_reset(&out);
+	route_state_print(&r, &out);
+	assert_non_null(strstr(out.p,
+	                       "waits hub 0 on hold until somebody asks (mailchute "
+	                       "flush, sendmail -q)\n"));
+	route_work(&r, &s, NOW + 100);
+	assert_int_equal(r.wait, WAIT_HOLD);
+	route_close(&r);
+	free(h.name);
+}
+
+/* A start tries what is down, but not within a minute after the last try. */
+static void started(void **state)
+{
+	static const struct {
+		const char *name, *lines[2];
+		int64_t now, next; /* 0: at once */
+	} rows[] = {
+		{ "long ago",
+		  { "down hub 1800000000 1800003600 7 AUTH 535 no",
+		    "tried hub 1800000000" },
+		  1800000060,
+		  0 },
+		{ "a moment ago",
+		  { "down hub 1800000000 1800003600 7 AUTH 535 no",
+		    "tried hub 1800000000" },
+		  1800000010,
+		  1800000060 },
+		{ "sooner anyway",
+		  { "down hub 1800000000 1800000020 2 connect 0 no",
+		    "tried hub 1800000000" },
+		  1800000010,
+		  1800000020 },
+		{ "not known",
+		  { "down hub 1800000000 1800003600 7 x", "" },
+		  1800000010,
+		  0 },
+		{ "the clock was set back",
+		  { "down hub 1800000000 1800003600 7 AUTH 535 no",
+		    "tried hub 1800003599" },
+		  1800000010,
+		  0 },
+	};
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
+	struct jobs stuck = { .v = NULL };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct route r;
+
+		assert_int_equal(
+		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		for (size_t k = 0; k < 2; k++)
+			route_state_take(&r, str_z(rows[i].lines[k]), rows[i].now);
+		route_state_taken(&r, rows[i].now);
+		if ((r.state == ROUTE_DOWN) != (rows[i].next != 0))
+			fail_msg("%s", rows[i].name);
+		if (rows[i].next && route_next(&r, rows[i].now) != rows[i].next)
+			fail_msg("%s: %lld", rows[i].name,
+			         (long long)route_next(&r, rows[i].now));
+		if (r.step != 7 && r.step != 2)
+			fail_msg("%s: how often it was tried is forgotten", rows[i].name);
+		route_close(&r);
+	}
+	free(h.name);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -510,6 +780,11 @@ int main(void)
 		                                bed_teardown),
 		cmocka_unit_test_setup_teardown(watchdog, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(hangs_on_it, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(reload_at_once, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(ticket, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(asked, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(asked_and_rate, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(started, bed_setup, bed_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

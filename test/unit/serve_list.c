@@ -153,6 +153,65 @@ static void text(void **state)
 	sink_free(&k);
 }
 
+/* What keeps a route is said in one sentence. */
+static void routes(void **state)
+{
+	static const struct {
+		const char *name, *lines, *want;
+	} rows[] = {
+		{ "down",
+		  "down hub 1799990000 1800000300 5 connect 0 nobody\ntried hub 1\n",
+		  "\troute hub is down since 2027-01-15 05:13:20 UTC: connect: nobody; "
+		  "it is "
+		  "tried next in 5m\n" },
+		{ "its time has come",
+		  "down hub 1799990000 1799990001 5 connect 0 nobody\n",
+		  "\troute hub is down since 2027-01-15 05:13:20 UTC: connect: nobody; "
+		  "it is "
+		  "tried next now\n" },
+		{ "down and on hold",
+		  "down hub 1799990000 1799990001 5 connect 0 nobody\ntried hub 1\n"
+		  "learned hub x\nwaits hub 0 on hold until somebody asks\n",
+		  "\troute hub is down since 2027-01-15 05:13:20 UTC: connect: nobody; "
+		  "on "
+		  "hold until somebody asks\n" },
+		{ "it was down, and throttles",
+		  "down hub 1799990000 1799990001 5 MAIL 450 450 busy\nslow hub "
+		  "1800000054\n"
+		  "waits hub 1800000054 the host asks us to slow down\n",
+		  "\troute hub: the host asks us to slow down; more in 54s\n" },
+		{ "two",
+		  "down hub 1799990000 1799990001 5 AUTH 535 no\n"
+		  "down sat 1799990000 1799990001 5 AUTH 535 no\nwaits sat 0 on hold\n",
+		  "\troute hub is down since 2027-01-15 05:13:20 UTC: AUTH: no; it is "
+		  "tried "
+		  "next now\n\troute sat is down since 2027-01-15 05:13:20 UTC: AUTH: "
+		  "no; on "
+		  "hold\n" },
+		{ "of another one",
+		  "down hub 1799990000 1799990001 5 AUTH 535 no\nwaits sat 0 on hold\n",
+		  "\troute hub is down since 2027-01-15 05:13:20 UTC: AUTH: no; it is "
+		  "tried "
+		  "next now\n\troute sat: on hold\n" },
+	};
+	const struct bed *b = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf file = BUF_INIT, want = BUF_INIT;
+		struct sink k = { .all = BUF_INIT };
+		size_t n = 0;
+
+		buf_fmt(&file, "mailchute-state 1\n%s", rows[i].lines);
+		unlink("state");
+		put("state", buf_view(&file), 0600);
+		assert_int_equal(list(b, &k, 0, REQUEST_TEXT, &n), 0);
+		buf_fmt(&want, "%s\tthe queue is empty\n", rows[i].want);
+		if (strcmp(k.all.p, want.p) != 0)
+			fail_msg("%s: %s", rows[i].name, k.all.p);
+		sink_free(&k);
+	}
+}
+
 /* The line C of one who is not the listener is anybody's invention. */
 static void clients(void **state)
 {
@@ -234,7 +293,8 @@ static void mailq(void **state)
 	fill();
 	assert_int_equal(list(b, &k, 0, REQUEST_MAILQ, &n), 0);
 	check_safe("mailq", buf_view(&k.all));
-	check_has("total", &k, "\n\t\t\tTotal requests: 5\n");
+	check_has("total", &k, "; it is tried next in 5m\n\t\t\tTotal requests: 5\n");
+	check_has("fault", &k, "\troute hub refuses all messages alike");
 	check_not("not empty", &k, "is empty");
 	check_has("message", &k, "       16 Fri Jan 15 07:43 <eddy@example.org>\n");
 	check_has("deferred", &k, "(Deferred: 451 4.3.0 still \\x1b[2J busy)\n");
@@ -457,6 +517,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(text, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(text_of_a_user, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(routes, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(clients, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(mailq, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(json, bed_setup, bed_teardown),

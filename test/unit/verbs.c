@@ -25,11 +25,12 @@ static bool in_hand(void *arg, const struct id *id, enum verb v, uid_t by)
 	return t->in_hand;
 }
 
-static void news(void *arg)
+static void news(void *arg, uid_t by)
 {
 	struct told *t = arg;
 
 	t->news++;
+	t->by = by;
 }
 
 static void gone(void *arg, uid_t uid, int64_t octets)
@@ -164,7 +165,7 @@ static void one_row(struct bed *b, const struct row *r, unsigned n)
 	told = (t.news ? NEWS : 0) | (t.gone ? GONE : 0) | (t.back ? BACK : 0);
 	if (told != r->told)
 		FAIL("%s: told %u", r->name, told);
-	if (t.verb && t.by != r->asks)
+	if ((t.verb || t.news) && t.by != r->asks)
 		FAIL("%s: asked by %u", r->name, t.by);
 	if ((t.gone || t.back) && !(r->how & DAMAGED) &&
 	    (t.uid != OWNER || t.octets != 25))
