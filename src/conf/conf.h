@@ -97,7 +97,9 @@ struct conf {
 	char *bounce_from;                 /* for hosts that refuse <>; "": none */
 	char *bounce_template;             /* path; "": ours */
 	bool bounce_whole;                 /* return the message, not just its header */
-	char *log_to;                      /* "syslog" | "stderr" */
+	int64_t alert_oldest; /* seconds: mail that waits longer is worth an alert */
+	char *alert_command;  /* shell command line; "": none, and no alerts */
+	char *log_to;         /* "syslog" | "stderr" */
 	struct listen *listen;
 	size_t listens;
 	int64_t listener_uid; /* of MAILCHUTE_IN_USER; -1: there is none. Set by

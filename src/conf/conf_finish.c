@@ -404,3 +404,12 @@ void load_bounce(struct load *ld, const void *in, const struct conf *c)
 	else
 		template_free(&t);
 }
+
+void load_alert(struct load *ld, const void *in, const struct conf *c)
+{
+	if (load_find(ld, in, -1 - (long)SEC_ALERT) && !c->alert_command[0])
+		load_error(
+		    ld, load_line(ld, in, "oldest"),
+		    "alert without command; add command = \"...\", which tells you "
+		    "in another way than by mail");
+}

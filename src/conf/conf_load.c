@@ -127,20 +127,15 @@ static int on_key(cfg_t *cfg, cfg_opt_t *opt)
 		load_error(ld, cfg->line,
 		           "%s is given twice, first in line %d; remove one", row->key,
 		           before->line);
-	if (!before) {
+	if (!before)
 		load_note(ld, (struct load_seen){ cfg, opt->def.number, cfg->line });
-		/* Of a section that comes later, only its own line is reported. */
-		if (row->later && !conf_sections[row->section].later)
-			load_error(ld, cfg->line, "\"%s\" is not in this version",
-			           row->key);
-	}
 	if (opt->nvalues > CONF_LIST_MAX) {
 		load_error(ld, cfg->line,
 		           "%s has too many values; at most %d are allowed", row->key,
 		           CONF_LIST_MAX);
 		return -1;
 	}
-	if (!row->later && opt->nvalues) {
+	if (opt->nvalues) {
 		check_value(ld, cfg, row, opt->values[opt->nvalues - 1]->string);
 		check_among(ld, cfg, row, opt);
 	}
@@ -182,8 +177,6 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 	for (size_t i = 0; i < ld->scan.keys; i++)
 		if (ld->scan.key[i].section == begun.id && begun.id)
 			ld->scan.key[i].in = section;
-	if (row->later)
-		load_error(ld, line, "\"%s\" is not in this version", row->name);
 	if (row->titled)
 		check_title(ld, line, sec, str_z(section->title));
 	if (opt->nvalues > CONF_SECTIONS_MAX) {
@@ -497,11 +490,13 @@ static void take_all(struct load *ld, const cfg_t *root, struct conf *c)
 	take_listens(ld, root, c);
 	if (ld->clean) {
 		const cfg_opt_t *bounce = section_option(root, SEC_BOUNCE);
+		const cfg_opt_t *alert = section_option(root, SEC_ALERT);
 
 		load_groups(ld, c);
 		load_aliases(ld, root, c);
 		load_admin(c);
 		load_bounce(ld, bounce->nvalues ? bounce->values[0]->section : root, c);
+		load_alert(ld, alert->nvalues ? alert->values[0]->section : root, c);
 	}
 }
 

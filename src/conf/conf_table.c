@@ -16,15 +16,10 @@ const struct conf_section_row conf_sections[SECTIONS] = {
 	                 .multi = true,
 	                 .titled = true,
 	                 .of = OF_LISTEN },
-	[SEC_ALERT] = { .name = "alert", .of = OF_CONF, .later = true },
+	[SEC_ALERT] = { .name = "alert", .of = OF_CONF },
 	[SEC_LOG] = { .name = "log", .of = OF_CONF },
 };
 
-#define LATER(sec, k, t)                                                           \
-	{                                                                          \
-		.section = (sec), .key = (k), .type = (t), .offset = CONF_NOWHERE, \
-		.later = true                                                      \
-	}
 #define KEPT(sec, k, t, s, field, ...)                                                   \
 	{                                                                                \
 		.section = (sec), .key = (k), .type = (t), .offset = offsetof(s, field), \
@@ -36,6 +31,7 @@ const struct conf_section_row conf_sections[SECTIONS] = {
 #define QUEUE(k, t, field, ...) KEPT(SEC_QUEUE, k, t, struct conf, field, __VA_ARGS__)
 #define LISTEN(k, t, field, ...) KEPT(SEC_LISTEN, k, t, struct listen, field, __VA_ARGS__)
 #define BOUNCE(k, t, field, ...) KEPT(SEC_BOUNCE, k, t, struct conf, field, __VA_ARGS__)
+#define ALERT(k, t, field, ...) KEPT(SEC_ALERT, k, t, struct conf, field, __VA_ARGS__)
 #define RULE(k, t, field, ...) \
 	KEPT(SEC_MASQUERADE, k, t, struct masq_rule, field, __VA_ARGS__)
 
@@ -124,8 +120,8 @@ const struct conf_row conf_rows[] = {
 	LISTEN("idle", TYPE_SPAN, idle, .def = "5m"),
 	LISTEN("timeout", TYPE_SPAN, timeout, .def = "1h"),
 
-	LATER(SEC_ALERT, "oldest", TYPE_STRING),
-	LATER(SEC_ALERT, "command", TYPE_STRING),
+	ALERT("oldest", TYPE_SPAN, alert_oldest, .def = "1h"),
+	ALERT("command", TYPE_STRING, alert_command, .check = NULL),
 
 	KEPT(SEC_LOG, "to", TYPE_STRING, struct conf, log_to, .def = "syslog",
 	     .check = conf_check_log),

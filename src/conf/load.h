@@ -53,8 +53,8 @@ const struct conf_scan_key *load_assigned(const struct load *ld, const void *in,
 int load_file(struct load *ld, struct buf *ret);
 
 /* conf_finish.c: defaults that depend on other keys, and errors. They are called when every
- * single value is right (ld->clean). in: the section; of the whole file for bounce when it
- * has no such section. */
+ * single value is right (ld->clean). in: the section; of the whole file for bounce and alert
+ * when it has no such section. */
 
 /* The number i of c->smarthost. */
 void load_smarthost(struct load *ld, const void *in, struct conf *c, size_t i);
@@ -82,5 +82,6 @@ void load_groups(struct load *ld, const struct conf *c);
 void load_admin(struct conf *c);
 /* After load_admin(). */
 void load_bounce(struct load *ld, const void *in, const struct conf *c);
+void load_alert(struct load *ld, const void *in, const struct conf *c);
 
 #endif

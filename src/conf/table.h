@@ -45,7 +45,7 @@ enum conf_of { OF_CONF, OF_SMARTHOST, OF_RULE, OF_LISTEN };
 struct conf_section_row {
 	const char *name;
 	enum conf_section parent;
-	bool multi, titled, later;
+	bool multi, titled;
 	enum conf_of of;
 };
 extern const struct conf_section_row conf_sections[SECTIONS];
@@ -78,7 +78,6 @@ struct conf_row {
 	const char *key;
 	enum conf_type type;
 	const char *def;  /* as it would stand in the file; NULL: none */
-	bool later;       /* refused: "not in this version" */
 	const char *none; /* this word is the number 0: no limit, never; or NULL */
 	bool empty;       /* "" and the empty list mean the same */
 	int64_t least;    /* of a TYPE_COUNT; more than 0: there is no "no limit" */

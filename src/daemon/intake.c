@@ -6,6 +6,7 @@
 #include "spool/door.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -36,7 +37,8 @@ static int census(void *arg, struct buf *out)
 {
 	const struct spool *s = arg;
 
-	(void)!nice(10); /* a service manager may forbid it */
+	(void)!nice(10);         /* a service manager may forbid it */
+	signal(SIGHUP, SIG_IGN); /* it has mailchuted's name, by which people send that */
 	return usage_count(s->root, out);
 }
 

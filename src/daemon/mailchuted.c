@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "daemon/alert.h"
 #include "daemon/answers.h"
 #include "daemon/apply.h"
 #include "daemon/boot.h"
@@ -33,7 +34,7 @@ enum {
 	LEAVE_WAIT_MS = 30000,
 	CONF_TIMEOUT_MS = 20000,
 	SWEEP_NOTES_MS = 1000, /* between two pieces of the notes' sweep */
-	FIXED_POLLS = 4,
+	FIXED_POLLS = 5,
 	STUCK_MAX = 200000, /* two journals' messages */
 	FILES_OURS = 128,   /* descriptors that a process gets besides jobs' */
 };
@@ -50,6 +51,7 @@ struct daemon {
 	struct jobs stuck; /* sched.stuck, .replayed */
 	enum journal_result replayed;
 	struct answers answers;
+	struct alert alert;
 	int signals, timer;
 	int64_t sync_at; /* monotonic ms, -1: nothing to sync */
 	int64_t rescan;  /* real seconds */
@@ -103,6 +105,7 @@ static void conf_take(struct daemon *d, struct conf *fresh, struct buf *packed)
 	d->packed = *packed;
 	*packed = (struct buf)BUF_INIT;
 	d->sched.packed = buf_view(&d->packed);
+	d->sched.hostname = str_z(d->conf.hostname);
 	conf_groups(&d->conf, &groups);
 	who_ask_groups(&groups);
 	strv_free(&groups);
@@ -126,6 +129,7 @@ static void reload(struct daemon *d, int64_t now)
 	if (!ok)
 		routes_try_now(&d->routes, STR(""), now, true);
 	intake_reload(&d->intake, &d->conf);
+	alert_look(&d->alert);
 }
 
 /* What the parts want of one another */
@@ -214,6 +218,7 @@ static int sleep_ms(const struct daemon *d)
 		               d->sweep_at,
 		               d->answers.desk ? desk_next(d->answers.desk) : -1,
 		               d->watch_at,
+		               d->sched.leaving ? -1 : alert_next(&d->alert),
 		               d->state.at ? d->state.at : -1,
 		               d->leave_until ? d->leave_until : -1 };
 
@@ -229,6 +234,7 @@ static void rescan(struct daemon *d, int64_t now)
 {
 	d->rescan = now + RESCAN_EVERY;
 	intake_rescan(&d->intake);
+	alert_look(&d->alert);
 	spool_sweep(&d->spool, now, false);
 	/* What could not be published when it should. */
 	if (!routes_at_work(&d->routes))
@@ -262,6 +268,8 @@ static void hear_fixed(struct daemon *d, const struct pollfd p[FIXED_POLLS], int
 	}
 	if (p[3].revents && d->intake.census.fd >= 0)
 		intake_census(&d->intake);
+	if (p[4].revents && d->alert.child.fd >= 0)
+		alert_hear(&d->alert);
 }
 
 static void wait_and_hear(struct daemon *d)
@@ -281,6 +289,7 @@ static void wait_and_hear(struct daemon *d)
 		                .events = POLLIN };
 	p[2] = (struct pollfd){ .fd = d->timer, .events = POLLIN };
 	p[3] = (struct pollfd){ .fd = d->intake.census.fd, .events = POLLIN };
+	p[4] = (struct pollfd){ .fd = d->alert.child.fd, .events = POLLIN };
 	if (d->answers.desk && !d->sched.leaving)
 		desk_n = desk_polls(d->answers.desk, p + FIXED_POLLS);
 	of_routes = p + FIXED_POLLS + desk_n;
@@ -311,6 +320,8 @@ static void serve(struct daemon *d)
 			routes_due(&d->routes);
 		routes_work(&d->routes, &d->sched, now);
 		intake_door(&d->intake, now);
+		if (!d->sched.leaving)
+			alert_work(&d->alert, d->intake.usage.messages);
 		answers_flush(&d->answers);
 		sync_removals(d);
 		state_save(&d->state, &d->spool, &d->routes, d->sched.leaving);
@@ -426,6 +437,7 @@ static int begin(struct daemon *d)
 		                       .sched = &d->sched,
 		                       .conf = &d->conf };
 	answers_open(&d->answers, d->socket_path, d->libexec);
+	alert_open(&d->alert, &d->spool, &d->conf, &d->routes);
 	d->sync_at = d->sweep_at = d->watch_at = -1;
 	d->rescan = now + RESCAN_EVERY;
 	log_line(LOG_LEVEL_INFO, "ready version=%s spool=%s route=%s", MAILCHUTE_VERSION,
@@ -528,6 +540,7 @@ int main(int argc, char **argv)
 	if (e)
 		return e;
 	serve(&d);
+	alert_close(&d.alert);
 	answers_close(&d.answers);
 	intake_close(&d.intake);
 	routes_close(&d.routes);

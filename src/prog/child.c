@@ -14,6 +14,7 @@ struct task {
 	int (*work)(void *arg, struct buf *out);
 	void *arg;
 	char *const *argv;
+	bool alone; /* the parent goes on */
 };
 
 NORETURN static void child_main(const struct task *t, int fd)
@@ -27,9 +28,10 @@ NORETURN static void child_main(const struct task *t, int fd)
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	if ((t->argv || t->alone) && (fd = dup2(fd, 1)) < 0)
+		_exit(255);
 	if (t->argv) {
-		if (dup2(fd, 1) == 1)
-			execve(t->argv[0], t->argv, no_env);
+		execve(t->argv[0], t->argv, no_env);
 		_exit(ENOEXEC);
 	}
 	e = t->work(t->arg, &out);
@@ -135,7 +137,7 @@ int child_exec(char *const argv[], int64_t timeout_ms, size_t max, struct buf *r
 int child_begin(struct child *c, int (*work)(void *arg, struct buf *out), void *arg,
                 size_t max)
 {
-	const struct task t = { .work = work, .arg = arg };
+	const struct task t = { .work = work, .arg = arg, .alone = true };
 
 	buf_reset(&c->said);
 	c->max = max;

@@ -18,7 +18,9 @@ int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeou
  * status is -errno as work's return value (a status over 128: -EIO). Its environment is empty. */
 int child_exec(char *const argv[], int64_t timeout_ms, size_t max, struct buf *ret);
 
-/* One that works while the caller goes on. */
+/* One that works while the caller goes on. What the caller closes meanwhile stays open in it: if
+ * it takes long, its work closes all descriptors but 1, where it will say what it has to say, and
+ * what it needs. */
 struct child {
 	pid_t pid;
 	int fd; /* readable: child_hear(); -1: there is none */

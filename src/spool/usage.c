@@ -2,6 +2,7 @@
 #include "spool/queue.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define OTHERS ((uid_t)-1)
@@ -85,50 +86,53 @@ void usage_take(struct usage *u, struct str text)
 
 /* ---- In a child ---- */
 
-/* All messages of a folder. One that cannot be opened is gone: it moved. */
-static void count_folder(struct usage *u, int at, const char *name)
+/* What is done with each message: its path is below at. */
+struct walk {
+	void (*each)(void *arg, int at, const char *path, const struct id *id);
+	void *arg;
+};
+
+/* A folder could not be opened: 0 when it is not there, or is none, else -errno. */
+static int gone(void)
+{
+	return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
+}
+
+/* All messages of a folder. */
+static int walk_folder(const struct walk *k, int at, const char *name)
 {
 	struct window *w = NULL;
 	char path[QUEUE_ROUTE_MAX + ID_LEN + 16];
 	struct id id;
 
 	if (!window_open(&w, at, name))
-		return;
+		return gone();
 	while (window_next(w, &id)) {
-		_cleanup_fd_ int fd = -1;
-		uid_t uid = OTHERS;
-		int64_t size = 0;
-
 		snprintf(path, sizeof(path), "%s/%s", name, id.c);
-		fd = openat(at, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (queue_owner(fd, &uid, &size) == 0)
-			usage_add(u, uid, size, 1);
-		else
-			usage_add(u, OTHERS, 0, 1);
+		k->each(k->arg, at, path, &id);
 	}
 	window_close(&w);
+	return 0;
 }
 
-static int count_route(struct usage *u, int queue, const char *route)
+static int walk_route(const struct walk *k, int queue, const char *route)
 {
 	DIR *d = dir_open(queue, route);
 	const struct dirent *e;
 	uint32_t b;
+	int r = 0;
 
 	if (!d)
-		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
-	while ((e = readdir(d)))
+		return gone();
+	while (r == 0 && (e = readdir(d)))
 		if (dir_bucket(e->d_name, &b))
-			count_folder(u, dirfd(d), e->d_name);
+			r = walk_folder(k, dirfd(d), e->d_name);
 	closedir(d);
-	return 0;
+	return r;
 }
 
-int usage_count(int root, struct buf *ret)
+static int walk_queue(const struct walk *k, int root)
 {
-	struct usage u = { .users = 0 };
 	DIR *d = dir_open(root, "queue");
 	const struct dirent *e;
 	int r = 0;
@@ -137,12 +141,92 @@ int usage_count(int root, struct buf *ret)
 		return -errno;
 	while (r == 0 && (e = readdir(d)))
 		if (dir_route(e->d_name))
-			r = count_route(&u, dirfd(d), e->d_name);
-	count_folder(&u, dirfd(d), "new");
+			r = walk_route(k, dirfd(d), e->d_name);
+	if (r == 0)
+		r = walk_folder(k, dirfd(d), "new");
 	closedir(d);
-	count_folder(&u, root, "hold");
+	return r;
+}
+
+/* One that cannot be opened is gone: it moved. */
+static void count_one(void *arg, int at, const char *path, const struct id *id)
+{
+	_cleanup_fd_ int fd =
+	    openat(at, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	uid_t uid = OTHERS;
+	int64_t size = 0;
+
+	(void)id;
+	if (fd < 0)
+		return;
+	if (queue_owner(fd, &uid, &size) == 0)
+		usage_add(arg, uid, size, 1);
+	else
+		usage_add(arg, OTHERS, 0, 1);
+}
+
+int usage_count(int root, struct buf *ret)
+{
+	struct usage u = { .users = 0 };
+	const struct walk k = { count_one, &u };
+	int r = walk_queue(&k, root);
+
+	if (r == 0)
+		r = walk_folder(&k, root, "hold");
 	for (size_t i = 0; i < u.users; i++)
 		buf_fmt(ret, "%llu %lld %lld\n", (unsigned long long)u.user[i].uid,
 		        (long long)u.user[i].messages, (long long)u.user[i].octets);
+	return r;
+}
+
+struct search {
+	struct oldest found;
+	int64_t now, odd_since;
+};
+
+/* A clock that was never set, all of the time, is as good as any to tell ages. */
+static bool odd(int64_t t, int64_t now)
+{
+	const int64_t year_2020 = 1577836800;
+
+	return t > now + USAGE_AHEAD || (t < year_2020 && now >= year_2020);
+}
+
+/* A file is hardly older than its id: what is younger by that need not be asked. */
+static void look_at(void *arg, int at, const char *path, const struct id *id)
+{
+	enum { ID_TIME_DIGITS = 11 }; /* milliseconds */
+	struct search *s = arg;
+	struct oldest *o = &s->found;
+	struct stat st;
+	uint64_t ms = 0;
+	int64_t since;
+
+	o->messages++;
+	dir_hex(id->c, ID_TIME_DIGITS, &ms);
+	since = (int64_t)(ms / 1000);
+	if (o->id.c[0] && since > o->since && !odd(since, s->now))
+		return;
+	if (fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	since = st.st_mtime;
+	if (odd(since, s->now)) {
+		o->odd++;
+		since = s->odd_since;
+	}
+	if (o->id.c[0] && since >= o->since)
+		return;
+	o->since = since;
+	o->id = *id;
+}
+
+int usage_oldest(int root, int64_t now, int64_t odd_since, struct oldest *ret)
+{
+	struct search s = { .now = now, .odd_since = odd_since };
+	const struct walk k = { look_at, &s };
+	int r = walk_queue(&k, root);
+
+	if (r == 0)
+		*ret = s.found;
 	return r;
 }

@@ -63,8 +63,10 @@ static const struct {
 	{ "aliases", "aliases = \"aliases\"\n", "is no whole path" },
 	{ "aliases missing", H "}\naliases = \"@/none\"\n", ":2: aliases: /" },
 	{ "aliases folder", H "}\naliases = \"@/\"\n", "is no regular file" },
-	{ "later section", "\nalert {\n oldest = \"1h\"\n}\n",
-	  ":2: \"alert\" is not in this version" },
+	{ "alert without command", H "}\nalert {\n oldest = \"1h\"\n}\n",
+	  ":3: alert without command" },
+	{ "empty alert", H "}\nalert { }\n", ":2: alert without command" },
+	{ "alert at once", H "}\nalert { oldest = 0s command = x }\n", "oldest" },
 	{ "override, mixed", H "}\nsender-override = { ann, \"no\" }",
 	  ":2: sender-override has \"no\" among users" },
 	{ "override, both", H "}\nsender-override = { yes, no }",
@@ -364,6 +366,7 @@ static const char everything[] =
     " warn-after = { \"2d\", \"4h\" } give-up = 3d }\n"
     "queue { max-message-size = 1G max-messages = 5K max-bytes = 2G max-per-user = 7\n"
     " min-free = 0 } log { to = stderr }\n"
+    "alert { oldest = 2h command = \"logger -p mail.alert\" }\n"
     "masquerade { match = \"root@*\" as = \"alerts+%h@example.org\" name = \"%n at %h\"\n"
     " rewrite = { \"from\", \"reply-to\", \"to\", \"cc\" } user = { \"www-data\", "
     "\"@mail\" }\n"
@@ -416,7 +419,7 @@ static void new_keys(const struct conf *c)
 	assert_int_equal(c->listener_uid, 4294967294);
 	assert_int_equal(c->listens, 2);
 	assert_string_equal(l->at, "127.0.0.1:25");
-	assert_int_equal(l->line, 27);
+	assert_int_equal(l->line, 28);
 	assert_int_equal(l->allow.n, 3);
 	assert_string_equal(l->allow.v[1], "2001:db8::/32");
 	assert_int_equal(l->tls, LISTEN_TLS_IMPLICIT);
@@ -441,7 +444,7 @@ static void all_keys(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < conf_rows_n; i++)
-		if (!conf_rows[i].later && !strstr(everything, conf_rows[i].key))
+		if (!strstr(everything, conf_rows[i].key))
 			fail_msg("%s is not in this test", conf_rows[i].key);
 	/* The address is in quotes on purpose: it is none. */
 	assert_int_equal(load(everything, &c, &err), -EINVAL);
@@ -469,9 +472,9 @@ static void all_keys(void **state)
 	assert_int_equal(c.rule[0].rewrite,
 	                 MASQ_FROM | MASQ_REPLY_TO | MASQ_TO | MASQ_CC);
 	assert_string_equal(c.rule[0].user.v[0], "www-data");
-	assert_int_equal(c.rule[2].line, 22);
+	assert_int_equal(c.rule[2].line, 23);
 	assert_int_equal(c.max_message_size, 1 << 30);
-	assert_int_equal(c.smarthost[1].line, 23);
+	assert_int_equal(c.smarthost[1].line, 24);
 
 	/* Packed, unpacked and packed again it is the same; cut or longer it is refused. */
 	conf_pack(&c, &one);
@@ -561,8 +564,26 @@ static void secrets(void **state)
 	buf_reset(&path);
 	buf_fmt(&path, "%s/empty", dir);
 	assert_int_equal(conf_open_secret(path.p, &err), -EINVAL);
+	/* So is one with line ends and nothing else. */
+	put("blank", STR("\r\n\n"), 0600);
+	buf_reset(&path);
+	buf_reset(&err);
+	buf_fmt(&path, "%s/blank", dir);
+	assert_int_equal(conf_open_secret(path.p, &err), -EINVAL);
+	assert_non_null(strstr(err.p, "is empty"));
+	put("blank", STR("\n \n"), 0600);
+	fd = conf_open_secret(path.p, &err);
+	assert_true(fd >= 0);
+	assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
+	close(fd);
+	unlink(path.p);
 	assert_int_equal(conf_open_secret(dir, &err), -EINVAL);
 	assert_int_equal(conf_open_secret("/nowhere/at/all", &err), -ENOENT);
+	setenv("CREDENTIALS_DIRECTORY", dir, 1);
+	buf_reset(&err);
+	assert_int_equal(conf_open_secret("credential:of-isp", &err), -ENOENT);
+	assert_non_null(strstr(err.p, "; add LoadCredential=of-isp:/"));
+	unsetenv("CREDENTIALS_DIRECTORY");
 	buf_reset(&path);
 	buf_fmt(&path, "%s/open", dir);
 	buf_reset(&err);

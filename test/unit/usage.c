@@ -132,11 +132,132 @@ static void counting(void **state)
 	assert_true(usage_count(-1, &out) < 0);
 }
 
+static const char *aged(const char *folder, unsigned n, int64_t t)
+{
+	struct id id = id_make(t * 1000, n);
+
+	return in(folder, &id, "");
+}
+
+static void put_aged(const char *folder, unsigned n, int64_t mtime, int64_t of_id)
+{
+	const struct timespec t[2] = { { .tv_nsec = UTIME_OMIT },
+		                       { .tv_sec = (time_t)mtime } };
+	const char *path = aged(folder, n, of_id);
+
+	put(path, STR("x"), 0600);
+	assert_int_equal(utimensat(AT_FDCWD, path, t, 0), 0);
+}
+
+static void remove_aged(const char *folder, unsigned n, int64_t of_id)
+{
+	assert_int_equal(unlink(aged(folder, n, of_id)), 0);
+}
+
+/* The oldest of queue/ by its file's time; impossible times count from another one on. */
+static void oldest(void **state)
+{
+	enum { AGO = 1000000 };
+	static const struct {
+		const char *name;
+		struct {
+			const char *folder;
+			int64_t ago;    /* the file's time */
+			int64_t id_ago; /* and its id's: so much more */
+		} file[4];
+		int64_t messages, since_ago, odd; /* odd_since: 50 ago */
+	} rows[] = {
+		{ "nothing", { { NULL, 0, 0 } }, 0, -1, 0 },
+		{ "new", { { "queue/new", 7, 0 } }, 1, 7, 0 },
+		{ "a bucket",
+		  { { "queue/new", 7, 0 },
+		    { "queue/r/00000007", 9, 0 },
+		    { "queue/new", 8, 0 } },
+		  3,
+		  9,
+		  0 },
+		{ "put off",
+		  { { "queue/s/80000000", 70, 0 }, { "queue/r/00000007", 9, 0 } },
+		  2,
+		  70,
+		  0 },
+		{ "held", { { "hold", 900, 0 }, { "queue/new", 8, 0 } }, 1, 8, 0 },
+		{ "bad, in a route's folder",
+		  { { "bad", 900, 0 }, { "queue/r", 900, 0 }, { "queue/new", 8, 0 } },
+		  1,
+		  8,
+		  0 },
+		{ "a report has an old id",
+		  { { "queue/new", 5, AGO }, { "queue/new", 8, 0 } },
+		  2,
+		  8,
+		  0 },
+		{ "the oldest is a report",
+		  { { "queue/new", 9, AGO }, { "queue/new", 8, 0 } },
+		  2,
+		  9,
+		  0 },
+		{ "a little ahead", { { "queue/new", -200, 0 } }, 1, -200, 0 },
+		{ "ahead", { { "queue/new", -400, 0 } }, 1, 50, 1 },
+		{ "ahead, and an older one",
+		  { { "queue/new", -400, 0 }, { "queue/new", 60, 0 } },
+		  2,
+		  60,
+		  1 },
+		{ "ahead, and a younger one",
+		  { { "queue/new", 40, 0 }, { "queue/new", -400, 0 } },
+		  2,
+		  50,
+		  1 },
+		{ "1970",
+		  { { "queue/new", NOW - 100, 0 }, { "queue/new", 3, 0 } },
+		  2,
+		  50,
+		  1 },
+	};
+	static const char *const folders[] = { "queue/r", "queue/r/00000007", "queue/s",
+		                               "queue/s/80000000" };
+	struct bed *b = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+		assert_int_equal(mkdir(folders[i], 0700), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct oldest o;
+
+		for (unsigned n = 0; n < 4 && rows[i].file[n].folder; n++)
+			put_aged(rows[i].file[n].folder, n, NOW - rows[i].file[n].ago,
+			         NOW - rows[i].file[n].ago - rows[i].file[n].id_ago);
+		assert_int_equal(usage_oldest(b->s.root, NOW, NOW - 50, &o), 0);
+		if (o.messages != rows[i].messages || o.odd != rows[i].odd ||
+		    !o.id.c[0] != (rows[i].since_ago == -1) ||
+		    (o.id.c[0] && o.since != NOW - rows[i].since_ago))
+			fail_msg("%s: %lld messages, %lld odd, since NOW - %lld",
+			         rows[i].name, (long long)o.messages, (long long)o.odd,
+			         (long long)(NOW - o.since));
+		for (unsigned n = 0; n < 4 && rows[i].file[n].folder; n++)
+			remove_aged(rows[i].file[n].folder, n,
+			            NOW - rows[i].file[n].ago - rows[i].file[n].id_ago);
+	}
+}
+
+/* Where no clock was ever set, 1971 is fine. */
+static void oldest_1971(void **state)
+{
+	struct bed *b = *state;
+	struct oldest o;
+
+	put_aged("queue/new", 1, 40000000 - 70, 40000000 - 70);
+	assert_int_equal(usage_oldest(b->s.root, 40000000, 40000000, &o), 0);
+	assert_int_equal(o.since, 40000000 - 70);
+	assert_int_equal(o.odd, 0);
+	assert_int_equal(usage_oldest(-1, NOW, NOW, &o), -EBADF);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
-	const struct CMUnitTest tests[] = { T(adding), T(many_users), T(taking),
-		                            T(counting) };
+	const struct CMUnitTest tests[] = { T(adding),   T(many_users), T(taking),
+		                            T(counting), T(oldest),     T(oldest_1971) };
 
 	return cmocka_run_group_tests_name("usage", tests, NULL, NULL);
 }
