@@ -34,6 +34,9 @@ struct push {
 	struct resolver resolver; /* where the rest of them comes from */
 	struct buf missing;       /* about those that were not found, not said yet */
 	struct target *at;        /* that we talk or talked to; NULL: none yet */
+	/* In this attempt it was not waited for to the end, for the sake of others. */
+	struct target *slow;
+	struct race_address slow_at;
 	struct reporter report;
 	struct hand hand;
 	struct try *ready; /* read, and not sent yet, since there was no connection */

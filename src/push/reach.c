@@ -95,7 +95,7 @@ static void put_last(const struct push *p, struct buf *b)
 	struct str rest = buf_view(&p->learned), word;
 
 	while (str_cut(&rest, ',', &word)) {
-		if (str_starts(word, STR("failed:")) || str_eq(word, STR("-")))
+		if (!word.n || str_starts(word, STR("failed:")) || str_eq(word, STR("-")))
 			continue;
 		if (b->n)
 			buf_c(b, ',');
@@ -213,10 +213,10 @@ static bool asked_to_leave(void)
 /* An address can lead to a machine that is not as the others of that name, or to none (IPv6 that
  * takes a connection and then loses what is large): each that fails before the login is followed
  * by the rest. others: there is another host behind. */
-static bool open_target(struct push *p, struct target *t, bool others,
+static bool open_target(struct push *p, struct target *t, size_t most, bool others,
                         struct verdict *why)
 {
-	for (size_t left = t->addresses;; left--) {
+	for (size_t left = most;; left--) {
 		struct client_way way = { .to = t->address,
 			                  .n = left,
 			                  .others = others || left > 1 };
@@ -228,17 +228,23 @@ static bool open_target(struct push *p, struct target *t, bool others,
 			t->address_failed[way.at < left ? way.at : 0] = 0;
 			return true;
 		}
-		if (way.at >= left || why->stage >= STAGE_AUTH)
+		if (way.at >= left || why->stage >= STAGE_AUTH || asked_to_leave())
 			return false;
 		at = t->address[way.at];
+		if (way.hurried) {
+			p->slow = t;
+			p->slow_at = at;
+		}
 		address_last(t, way.at, clock_real());
-		if (left == 1 || asked_to_leave())
+		if (left == 1)
 			return false;
 		skip_address(p, t, &at, why);
 	}
 }
 
-static bool try_target(struct push *p, struct target *t, bool others, struct verdict *why)
+/* most: of its addresses, from the first on. */
+static bool try_some(struct push *p, struct target *t, size_t most, bool others,
+                     struct verdict *why)
 {
 	struct str facts;
 
@@ -247,7 +253,7 @@ static bool try_target(struct push *p, struct target *t, bool others, struct ver
 	p->cc.host = str_z(t->expect);
 	p->cc.tls = tls_of(t);
 	p->no_secret = false;
-	if (!open_target(p, t, others, why)) {
+	if (!open_target(p, t, most, others, why)) {
 		explain_name(t, why);
 		return false;
 	}
@@ -260,6 +266,29 @@ static bool try_target(struct push *p, struct target *t, bool others, struct ver
 	p->connection++;
 	p->down_since = 0;
 	return true;
+}
+
+static bool try_target(struct push *p, struct target *t, bool others, struct verdict *why)
+{
+	return try_some(p, t, t->addresses, others, why);
+}
+
+/* The others were none: one of those that are slow gets all the time that a host may take. */
+static bool try_slow(struct push *p, struct verdict *why)
+{
+	struct target *t = p->slow;
+	size_t i = 0;
+
+	if (!t || p->report.broken || asked_to_leave())
+		return false;
+	while (i < t->addresses &&
+	       memcmp(&t->address[i], &p->slow_at, sizeof(p->slow_at)) != 0)
+		i++;
+	if (i == t->addresses)
+		return false;
+	t->address[i] = t->address[0];
+	t->address[0] = p->slow_at;
+	return try_some(p, t, 1, false, why);
 }
 
 /* A host that was not reached for so long is dead. Who refuses our login is not: that is
@@ -399,6 +428,7 @@ static bool try_all(struct push *p, struct verdict *why)
 	bool tried[RESOLVE_HOSTS_MAX] = { false };
 	struct target *t, *before = NULL;
 
+	p->slow = NULL;
 	while (!p->report.broken && (t = choose(p, tried))) {
 		bool others;
 
@@ -413,13 +443,13 @@ static bool try_all(struct push *p, struct verdict *why)
 		/* A login that is refused is not tried anywhere else. */
 		if (p->no_secret || refuses_login(why))
 			return false;
-		failed(t);
 		if (asked_to_leave())
 			return false;
+		failed(t);
 		before = t;
 	}
 	say_missing(p);
-	return false;
+	return try_slow(p, why);
 }
 
 bool push_open(struct push *p)

@@ -29,6 +29,7 @@ struct search {
 /* What the child says: a host, or words about one that was not found. */
 struct found {
 	bool is_target;
+	bool last; /* there is none behind it */
 	size_t
 	    asked; /* index of the "srv:..." or "mx:..." among the hosts, + 1; 0: none */
 	union {
@@ -94,6 +95,7 @@ static void add_target(struct search *s, const struct target *t, size_t asked)
 	if (e == 0 &&
 	    addresses_take(buf_view(&out), f.u.target.address, &f.u.target.addresses)) {
 		s->n++;
+		f.last = s->names <= 1 || s->n == RESOLVE_HOSTS_MAX;
 		say(s, &f);
 	} else if (e == -ETIMEDOUT) {
 		not_found(s, str_z(t->name), STR("no answer from DNS in time"));
@@ -415,8 +417,11 @@ bool resolve_next(struct resolver *r, int wait_ms, int cancel_fd, struct target 
 			resolve_end(r);
 			return false;
 		}
-		if (f.is_target && take_target(r, &f, ret))
+		if (f.is_target && take_target(r, &f, ret)) {
+			if (f.last)
+				resolve_end(r);
 			return true;
+		}
 		if (!f.is_target) {
 			f.u.words[WORDS_MAX - 1] = '\0';
 			buf_fmt(ret_why, "%s%s", ret_why->n ? "; " : "cannot find ",

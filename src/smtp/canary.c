@@ -64,21 +64,21 @@ static int judge(struct client *c)
 	return 0;
 }
 
+/* Nothing more has to be found out: it begins with as many as may be in flight. */
 void canary_yes(struct client *c)
 {
 	const struct witness *w = &c->witness;
-	bool told = w->mail != w->rset;
 
-	if (!c->canary.well || (!told && !w->content))
+	if (!c->canary.well || !w->content)
 		return;
 	c->canary.well = false;
-	if (!told && (w->content == w->rset || w->content == w->rcpt)) {
+	if (w->content == w->rset || w->content == w->mail || w->content == w->rcpt) {
 		learned_demote(&c->learned, LEVEL_COMBO, clock_real());
 		return;
 	}
 	c->learned.canary = true;
 	c->learned.since = clock_real();
-	window_start(&c->window, WINDOW_TRUSTED, most_in_flight(c), c->rtt_ms);
+	window_start(&c->window, most_in_flight(c), most_in_flight(c), c->rtt_ms);
 }
 
 int canary_take(struct client *c, const struct expect *got)

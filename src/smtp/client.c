@@ -159,6 +159,7 @@ static int secure(struct client *c)
 	int64_t seconds = session_patience(c, STAGE_TLS);
 	int e = tls_start(c->tls, &c->conn, clock_ms() + session_ms(c, seconds), &why);
 
+	c->lost = e == -ETIMEDOUT ? e : c->lost;
 	if (e < 0)
 		return session_break(c, VERDICT_HOST, STAGE_TLS, "%s", why.p);
 	return 0;
@@ -318,6 +319,7 @@ int client_open_any(struct client *c, struct client_way *way, struct verdict *re
 		if (begin(c, way) == 0)
 			return 0;
 	}
+	way->hurried = c->hurried && c->lost == -ETIMEDOUT;
 	*ret_why = c->broken;
 	c->broken = (struct verdict){ .kind = VERDICT_HOST };
 	ret_why->kind = VERDICT_HOST;
@@ -341,8 +343,8 @@ void client_quit(struct client *c)
 	/* The last message is decided: who wants us to leave need not wait for a farewell. */
 	c->conn.cancel_ms = 0;
 	buf_z(&c->conn.out, "QUIT\r\n");
-	more = c->conn.in.n > 0;
-	if (!more && session_ask(c, STAGE_QUIT) == 0) {
+	more = c->conn.in.n > 0 && !str_starts(buf_view(&c->conn.in), STR("421"));
+	if (!c->conn.in.n && session_ask(c, STAGE_QUIT) == 0) {
 		more = c->reply.code / 100 == 2 && c->reply.code != 221;
 		conn_bye(&c->conn);
 	}

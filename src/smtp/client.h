@@ -76,7 +76,8 @@ struct client_way {
 	/* There is another one behind, of this host or of the next: what the host says up to
 	 * AUTH is awaited CLIENT_HURRY seconds each, no RFC 5321's 5 minutes. */
 	bool others;
-	size_t at; /* out: the one that was connected; n: none of them */
+	size_t at;    /* out: the one that was connected; n: none of them */
+	bool hurried; /* out: it was given up for the others */
 };
 enum { CLIENT_HURRY = 30 };
 /* The same with all of them: the first that answers is taken (race.h). */

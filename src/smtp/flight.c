@@ -194,8 +194,6 @@ static bool looks_moved(const struct client *c, enum smtp_stage stage)
 
 	if (stage == STAGE_RSET)
 		return h != w->rset;
-	if (stage == STAGE_MAIL)
-		return h != w->mail && h == w->rset;
 	return stage == STAGE_CONTENT && (h == w->rset || h == w->mail || h == w->rcpt);
 }
 

@@ -59,9 +59,16 @@ static int login_refused(struct client *c, const struct login *l)
 	return session_give_up(c, &v);
 }
 
-/* It was the mechanism, or the host, not what it asked for. With a code, as when it is the host
- * who says no: the next try would end like this one. */
+/* It was the host, not what it asked for: another may know how. */
 static int login_fails(struct client *c, const struct login *l)
+{
+	return session_break(c, VERDICT_HOST, STAGE_AUTH, "AUTH %s: %s",
+	                     l->auth.mech->name, l->auth.why);
+}
+
+/* No mechanism can carry it. With a code, as when the host says no: the next try would end like
+ * this one, here and elsewhere. */
+static int login_unfit(struct client *c, const struct login *l)
 {
 	struct verdict v = { .kind = VERDICT_HOST, .stage = STAGE_AUTH, .code = 535 };
 
@@ -351,7 +358,7 @@ static int login(struct client *c, struct login *l)
 			break;
 		next = tries < LOGIN_TRIES_MAX ? next_mech(c, l, e == UNFIT) : NULL;
 		if (!next && e == UNFIT)
-			return login_fails(c, l);
+			return login_unfit(c, l);
 		if (!next)
 			return login_refused(c, l);
 	}

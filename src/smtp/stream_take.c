@@ -30,8 +30,9 @@ static bool is_letter(char c)
 /* Is it one of the words by which hosts speak of commands that came too early? */
 static bool is_about_groups(struct str word)
 {
-	static const char *const words[] = { "pipelining", "pipelined", "synchronization",
-		                             "synchronisation" };
+	static const char *const words[] = { "pipelining",      "pipelined",
+		                             "synchronization", "synchronisation",
+		                             "synchronized",    "unsynchronized" };
 
 	while (word.n && !is_letter(word.p[word.n - 1]))
 		word.n--;
@@ -213,7 +214,8 @@ static void blame(const struct stream *s)
 
 	if (!c->lost || s->over)
 		return;
-	if (s->flights == 1 && s->first->due > 1 && !c->canary.out && c->decided == 0) {
+	if (s->flights == 1 && s->first->due > 1 && !c->canary.out && c->decided == 0 &&
+	    !s->first->refused && !s->first->partial) {
 		learned_strike(&c->learned, in_use(c), now);
 		return;
 	}
