@@ -64,11 +64,19 @@ static int judge(struct client *c)
 	return 0;
 }
 
-/* Nothing more has to be found out: it begins with as many as may be in flight. */
+static void trust(struct client *c)
+{
+	if (!c->canary.trusted)
+		window_start(&c->window, WINDOW_TRUSTED, most_in_flight(c), c->rtt_ms);
+	c->canary.trusted = true;
+}
+
 void canary_yes(struct client *c)
 {
 	const struct witness *w = &c->witness;
 
+	if (c->canary.well && w->mail != w->rset)
+		trust(c);
 	if (!c->canary.well || !w->content)
 		return;
 	c->canary.well = false;
@@ -76,9 +84,9 @@ void canary_yes(struct client *c)
 		learned_demote(&c->learned, LEVEL_COMBO, clock_real());
 		return;
 	}
+	trust(c);
 	c->learned.canary = true;
 	c->learned.since = clock_real();
-	window_start(&c->window, most_in_flight(c), most_in_flight(c), c->rtt_ms);
 }
 
 int canary_take(struct client *c, const struct expect *got)

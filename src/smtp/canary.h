@@ -8,7 +8,8 @@
  *
  * There was a host that answered each BDAT twice. Where replies that have moved by one look like
  * those that have not, a message that was refused would be taken for one that was accepted. So a
- * host whose yes to a message looks like that to RSET, MAIL or RCPT gets no stream.
+ * host whose yes to a message looks like that to RSET, MAIL or RCPT gets no stream; but what has
+ * begun before that is known, since MAIL's and RSET's can be told apart, is no loss.
  */
 #ifndef SMTP_CANARY_H
 #define SMTP_CANARY_H

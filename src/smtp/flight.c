@@ -186,7 +186,9 @@ static void note_yes(struct client *c, const struct flight *f, enum smtp_stage s
 		*to = reply_shape(&c->reply);
 }
 
-/* Does a yes in a stream look like that to another command? Then the replies have moved. */
+/* Does a yes in a stream look like that to another command? Then the replies have moved. Until
+ * the end of the connection of the canary a yes to a message may look so: then those to RSET or to
+ * MAIL tell. */
 static bool looks_moved(const struct client *c, enum smtp_stage stage)
 {
 	const struct witness *w = &c->witness;
@@ -194,7 +196,11 @@ static bool looks_moved(const struct client *c, enum smtp_stage stage)
 
 	if (stage == STAGE_RSET)
 		return h != w->rset;
-	return stage == STAGE_CONTENT && (h == w->rset || h == w->mail || h == w->rcpt);
+	if (stage == STAGE_MAIL)
+		return h != w->mail && h == w->rset;
+	if (stage != STAGE_CONTENT || (c->canary.tried && h == w->content))
+		return false;
+	return h == w->rset || h == w->mail || h == w->rcpt;
 }
 
 /* The reply to BDAT. Whatever else it says, yes to a message that nobody was accepted for,
@@ -263,7 +269,7 @@ enum flight_event flight_take(struct flight *f, struct client *c,
 		f->later = true;
 	if (f->bdat && v.code / 100 == 3)
 		return FLIGHT_DESYNC;
-	if (v.code / 100 == 2 && !(f->bdat && got->stage == STAGE_CONTENT))
+	if (v.code / 100 == 2)
 		note_yes(c, f, got->stage);
 	if (f->bdat && v.kind == VERDICT_DONE && got->stage != STAGE_CONTENT &&
 	    looks_moved(c, got->stage))

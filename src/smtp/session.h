@@ -50,9 +50,10 @@ struct witness {
 
 /* The canary (canary.c). */
 struct canary {
-	bool out;   /* its replies are outstanding */
-	bool tried; /* on this connection */
-	bool well;  /* it came back well; but how a yes to a message looks is awaited */
+	bool out;     /* its replies are outstanding */
+	bool tried;   /* on this connection */
+	bool well;    /* it came back well; but how a yes to a message looks is awaited */
+	bool trusted; /* a stream may be begun on this connection */
 	int mail, bdat; /* codes of its replies */
 };
 

@@ -24,7 +24,7 @@ enum level stream_level(const struct client *c)
 	if (top < LEVEL_STREAM)
 		return top;
 	if (!c->conf->stream || c->conf->max_ambiguous == 1 || !x->chunking || !x->size ||
-	    x->size_max == 0 || !c->learned.canary)
+	    x->size_max == 0 || !(c->learned.canary || c->canary.trusted))
 		return LEVEL_COMBO;
 	if (!c->streamed && c->rtt_ms < STREAM_RTT_MS && c->clean < STREAM_CLEAN)
 		return LEVEL_COMBO;
