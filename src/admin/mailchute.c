@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -399,6 +400,7 @@ int main(int argc, char **argv)
 	int opt;
 
 	fill_stdio();
+	signal(SIGCHLD, SIG_DFL); /* it may be inherited as ignored (prog/child.h) */
 	for (size_t i = 0; argc >= 2 && i < ARRAY_LEN(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			o.command = &commands[i];

@@ -284,6 +284,29 @@ void alert_open(struct alert *a, const struct spool *s, const struct conf *c,
 		             .child = CHILD_INIT };
 }
 
+void alert_state_print(const struct alert *a, struct buf *b)
+{
+	if (a->told == ALERT_TOLD)
+		buf_fmt(b, "alert %lld\n", (long long)a->again_real);
+}
+
+void alert_state_take(struct alert *a, struct str line, int64_t now)
+{
+	struct str verb = STR("");
+	uint64_t again;
+
+	str_cut(&line, ' ', &verb);
+	if (!str_eq(verb, STR("alert")) || !str_u64(line, &again))
+		return;
+	/* Its time has come, or the clock was set back: it is told again. */
+	if (again > (uint64_t)now + AGAIN_MS / 1000)
+		again = (uint64_t)now;
+	a->told = ALERT_TOLD;
+	a->again_real = (int64_t)again;
+	a->again = clock_ms() + ((int64_t)again - now) * 1000;
+	a->at = a->first; /* it may be over */
+}
+
 void alert_close(struct alert *a)
 {
 	int64_t end = clock_ms() + END_MS;
@@ -446,6 +469,7 @@ static void take(struct alert *a, const struct said *s, struct str words, int64_
 		         failed ? line.p : "");
 		a->told = failed ? ALERT_IN_VAIN : ALERT_TOLD;
 		a->again = now + AGAIN_MS;
+		a->again_real = clock_real() + AGAIN_MS / 1000;
 	} else if (!s->waits && a->told != ALERT_NOBODY) {
 		log_line(failed ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
 		         "alert state=over messages=%lld%s",

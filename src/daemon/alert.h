@@ -29,8 +29,10 @@ struct alert {
 	int64_t
 	    odd; /* messages with impossible times were first seen; -1: there are none */
 	int64_t again; /* told: to be told once more */
-	bool asked;    /* look, whatever at says */
-	bool waits;    /* something does, as the caller counts */
+	int64_t
+	    again_real; /* the same, in seconds of the real clock: for the next start */
+	bool asked;     /* look, whatever at says */
+	bool waits;     /* something does, as the caller counts */
 	enum alert_told told;
 	struct child child;
 	int64_t until; /* the child's time */
@@ -40,6 +42,10 @@ struct alert {
 /* The first look is a minute later. What is given must live as long. */
 void alert_open(struct alert *a, const struct spool *s, const struct conf *c,
                 const struct routes *rs);
+/* The line of the state file, when somebody was told; taking one back, which is what was written
+ * before a restart, or anything. now in real seconds. */
+void alert_state_print(const struct alert *a, struct buf *b);
+void alert_state_take(struct alert *a, struct str line, int64_t now);
 /* Ends a command that is being run; waits for that for a moment. */
 void alert_close(struct alert *a);
 /* Look at once, if there is a command: the configuration is another one, or somebody asked, or

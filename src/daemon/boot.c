@@ -90,6 +90,8 @@ void boot_signals_block(void)
 {
 	sigset_t set = signals_set();
 
+	/* Who starts us may ignore it: then no child's status would be left to us. */
+	signal(SIGCHLD, SIG_DFL);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 

@@ -88,6 +88,9 @@ void intake_census(struct intake *in)
 		in->changed = true;
 		log_line(LOG_LEVEL_DEBUG, "counted messages=%lld octets=%lld",
 		         (long long)in->usage.messages, (long long)in->usage.octets);
+	} else {
+		log_line(LOG_LEVEL_WARNING, "spool-error what=count why=\"%s\"",
+		         strerror(-e));
 	}
 	buf_free(&in->census.said);
 }

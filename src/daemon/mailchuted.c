@@ -119,6 +119,9 @@ static void reload(struct daemon *d, int64_t now)
 	struct conf fresh;
 	bool ok = conf_read(d, &fresh, &packed) == 0;
 
+	/* That took a while, and a push whose host has let it in is not to be cut off. */
+	now = clock_real();
+	routes_hear_all(&d->routes, &d->sched, now);
 	if (ok && routes_reload(&d->routes, &d->sched, &fresh, now) == 0) {
 		conf_take(d, &fresh, &packed);
 	} else if (ok) {
@@ -192,7 +195,8 @@ static void sync_removals(struct daemon *d)
 static void arm(struct daemon *d, int64_t now)
 {
 	struct itimerspec it = { 0 };
-	int64_t next = routes_next(&d->routes, now);
+	/* What nobody takes up while leaving must not wake us again and again. */
+	int64_t next = d->sched.leaving ? -1 : routes_next(&d->routes, now);
 
 	if (next < 0 || d->rescan < next)
 		next = d->rescan;
@@ -213,12 +217,14 @@ static void arm(struct daemon *d, int64_t now)
 static int sleep_ms(const struct daemon *d)
 {
 	int64_t now = clock_ms(), until = -1;
-	const int64_t at[] = { intake_next(&d->intake),
+	bool leaving = d->sched.leaving; /* what nobody takes up then is not waited for */
+	const int64_t at[] = { leaving ? -1 : intake_next(&d->intake),
 		               d->sync_at,
 		               d->sweep_at,
-		               d->answers.desk ? desk_next(d->answers.desk) : -1,
+		               leaving || !d->answers.desk ? -1
+		                                           : desk_next(d->answers.desk),
 		               d->watch_at,
-		               d->sched.leaving ? -1 : alert_next(&d->alert),
+		               leaving ? -1 : alert_next(&d->alert),
 		               d->state.at ? d->state.at : -1,
 		               d->leave_until ? d->leave_until : -1 };
 
@@ -324,7 +330,7 @@ static void serve(struct daemon *d)
 			alert_work(&d->alert, d->intake.usage.messages);
 		answers_flush(&d->answers);
 		sync_removals(d);
-		state_save(&d->state, &d->spool, &d->routes, d->sched.leaving);
+		state_save(&d->state, &d->spool, &d->routes, &d->alert, d->sched.leaving);
 		if (d->sched.leaving &&
 		    (!routes_at_work(&d->routes) || clock_ms() >= d->leave_until))
 			return;
@@ -430,14 +436,14 @@ static int begin(struct daemon *d)
 		         strerror(-e));
 		return EX_CANTCREAT;
 	}
-	state_load(&d->spool, &d->routes, now);
+	alert_open(&d->alert, &d->spool, &d->conf, &d->routes);
+	state_load(&d->spool, &d->routes, &d->alert, now);
 	intake_open(&d->intake, &d->spool, &d->conf);
 	d->answers = (struct answers){ .intake = &d->intake,
 		                       .routes = &d->routes,
 		                       .sched = &d->sched,
 		                       .conf = &d->conf };
 	answers_open(&d->answers, d->socket_path, d->libexec);
-	alert_open(&d->alert, &d->spool, &d->conf, &d->routes);
 	d->sync_at = d->sweep_at = d->watch_at = -1;
 	d->rescan = now + RESCAN_EVERY;
 	log_line(LOG_LEVEL_INFO, "ready version=%s spool=%s route=%s", MAILCHUTE_VERSION,

@@ -361,11 +361,11 @@ bool routes_try_now(struct routes *rs, struct str route, int64_t now, bool all)
 	return true;
 }
 
-void routes_asked(struct routes *rs, int64_t now, bool all)
+void routes_asked(struct routes *rs, int64_t now, bool root)
 {
 	for (size_t i = 0; i < rs->live; i++)
 		if (rs->v[i]->host && rs->v[i]->host->hold)
-			route_try_now(rs->v[i], now, all);
+			route_asked(rs->v[i], now, root);
 }
 
 void routes_due(struct routes *rs)
@@ -447,6 +447,15 @@ void routes_hear(struct routes *rs, struct sched *s, const struct pollfd *p, siz
 			route_hear(r, s, now);
 			break;
 		}
+}
+
+void routes_hear_all(struct routes *rs, const struct sched *s, int64_t now)
+{
+	struct route *r;
+
+	EACH(rs, r)
+	if (r->sock >= 0)
+		route_hear(r, s, now);
 }
 
 unsigned routes_removed(const struct routes *rs)

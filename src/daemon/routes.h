@@ -41,8 +41,9 @@ void routes_work(struct routes *rs, struct sched *s, int64_t now);
 void routes_news(struct routes *rs);
 /* route n == 0: all of them. False: there is no such route. */
 bool routes_try_now(struct routes *rs, struct str route, int64_t now, bool all);
-/* Somebody asked for a message: routes on hold are asked for what they have; all as above. */
-void routes_asked(struct routes *rs, int64_t now, bool all);
+/* Somebody asked for a message: routes on hold are asked for what they have. root: see
+ * route_asked(). */
+void routes_asked(struct routes *rs, int64_t now, bool root);
 void routes_due(struct routes *rs);
 /* Ends pushes that hang; tries hosts that can be reached again (then routes_work() is due).
  * When to call it again in monotonic ms, or -1. */
@@ -56,6 +57,8 @@ size_t routes_polls_max(const struct routes *rs);
 size_t routes_polls(const struct routes *rs, struct pollfd *p);
 void routes_hear(struct routes *rs, struct sched *s, const struct pollfd *p, size_t n,
                  int64_t now);
+/* The same of all, whoever has something to say: none blocks. */
+void routes_hear_all(struct routes *rs, const struct sched *s, int64_t now);
 /* Names removed that are not yet durable; making them so. */
 unsigned routes_removed(const struct routes *rs);
 int routes_sync(struct routes *rs);

@@ -346,23 +346,34 @@ void route_news(struct route *r)
 		r->next_try = r->last_try + POKE_EVERY;
 }
 
-void route_try_now(struct route *r, int64_t now, bool all)
+static void try_it(struct route *r, bool all)
 {
-	if (!all && (now - r->last_try < POKE_EVERY && now >= r->last_try))
-		return;
-	if (!all && (refuses_login(buf_view(&r->why)) || r->breaker.open))
-		return;
 	if (r->state == ROUTE_DOWN)
 		r->state = ROUTE_READY;
-	if (all) {
-		r->step = 0;
-		/* An administrator may know better than the host's last word. */
-		r->slow_until = 0;
-	}
 	r->asked = true;
 	r->asked_until = clock_ms() + ASKED_MS;
 	r->idle = false;
 	queue_rewind(&r->queue, all);
+}
+
+void route_asked(struct route *r, int64_t now, bool root)
+{
+	if (!root && now - r->last_try < POKE_EVERY && now >= r->last_try)
+		return;
+	if (!refuses_login(buf_view(&r->why)) && !r->breaker.open)
+		try_it(r, false);
+}
+
+void route_try_now(struct route *r, int64_t now, bool all)
+{
+	if (!all) {
+		route_asked(r, now, false);
+		return;
+	}
+	/* An administrator may know better than the host's last word. */
+	r->step = 0;
+	r->slow_until = 0;
+	try_it(r, true);
 }
 
 /* What was learned of a host is not true of another one. */

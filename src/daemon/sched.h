@@ -124,6 +124,9 @@ void route_news(struct route *r);
 /* Try now: all: also what is not due (root's SIGHUP); a poke of anybody (all false) is
  * heard at most once a minute. Either is what a route on hold waits for. */
 void route_try_now(struct route *r, int64_t now, bool all);
+/* Somebody asked for one message: a poke as above; root's is heard however often. Who refuses our
+ * login, or all we send, is not tried for that. */
+void route_asked(struct route *r, int64_t now, bool root);
 /* The new configuration holds for the next push; the one at work finishes what it has. h:
  * the smart host of the same name; NULL for the router. */
 void route_reload(struct route *r, const struct smarthost *h, int64_t now);

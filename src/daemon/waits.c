@@ -62,8 +62,9 @@ void route_words(const struct route *r, bool admin, struct buf *b)
 
 void route_trouble(const struct route *r, struct buf *b)
 {
-	/* Why is kept until a session begins. */
-	bool down = r->state == ROUTE_DOWN || r->why.n;
+	/* Why is kept until a session begins: without mail that may be an old story. */
+	bool down = r->state == ROUTE_DOWN ||
+	            (r->state == ROUTE_AT_WORK && !r->reached && r->why.n);
 
 	if (down || r->wait != WAIT_NONE)
 		words(r, down, true, b);

@@ -337,6 +337,7 @@ int main(int argc, char **argv)
 		                  .user = MAILCHUTE_IN_USER };
 
 	fill_stdio();
+	signal(SIGCHLD, SIG_DFL); /* it may be inherited as ignored (prog/child.h) */
 	options(&d, argc, argv);
 	/* In the other modes standard error may be the client, too. */
 	log_open("mailchute-smtpd", !d.to_stderr && d.mode != ACCEPTOR, d.debug);

@@ -95,15 +95,16 @@ static int start(const struct task *t, pid_t *ret_pid, int *ret_fd)
 /* It said all it has to say (e 0), or it is ended. */
 static int end(pid_t pid, int fd, int e)
 {
-	int status;
+	int status = 0, lost = 0;
 
 	close(fd);
 	if (e < 0)
 		kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (e < 0)
-		return e;
+	/* -ECHILD: somebody made us ignore SIGCHLD, and what became of it is not known. */
+	while (waitpid(pid, &status, 0) < 0 && lost == 0)
+		lost = errno == EINTR ? 0 : -errno;
+	if (e < 0 || lost < 0)
+		return e < 0 ? e : lost;
 	if (!WIFEXITED(status) || WEXITSTATUS(status) > 133)
 		return -EIO;
 	return -WEXITSTATUS(status);

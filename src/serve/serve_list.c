@@ -137,37 +137,41 @@ static void print_down(const struct serve_view *v, struct str route, struct str 
 		buf_z(b, "; it is tried next in ");
 		text_span(b, (int64_t)next - v->now);
 	} else {
-		buf_z(b, "; it is tried next now");
+		buf_z(b, "; it is tried when there is mail for it");
 	}
 	out_end(v->out);
 }
 
-/* Nothing goes, for another reason than that it is down; or, on hold, besides: down is that
- * line, if there was one. */
+/* Nothing goes, for another reason than that it is down, or besides: down is that line, if there
+ * was one. */
 static void print_waits(const struct serve_view *v, struct str route, struct str rest,
                         struct str down)
 {
+	_cleanup_buf_ struct buf waits = BUF_INIT;
 	struct buf *b = &v->out->b;
 	struct str time = STR("");
 	uint64_t until;
 
 	str_cut(&rest, ' ', &time);
-	if (!str_u64(time, &until) || until > INT64_MAX)
-		return;
-	if (until == 0 && down.n) {
-		print_down(v, route, down, rest);
-		return;
+	if (!str_u64(time, &until) || until > INT64_MAX) {
+		until = 0;
+		rest = STR("");
 	}
-	out_line(v->out);
-	buf_z(b, "route ");
-	text_safe(b, route, QUEUE_ROUTE_MAX);
-	buf_z(b, ": ");
-	text_safe(b, rest, NOTE_TEXT_MAX);
+	buf_str(&waits, rest.p ? str_head(rest, NOTE_TEXT_MAX / 2) : STR(""));
 	if ((int64_t)until > v->now) {
-		buf_z(b, "; more in ");
-		text_span(b, (int64_t)until - v->now);
+		buf_z(&waits, "; more in ");
+		text_span(&waits, (int64_t)until - v->now);
 	}
-	out_end(v->out);
+	if (down.n) {
+		print_down(v, route, down, buf_view(&waits));
+	} else if (waits.n) {
+		out_line(v->out);
+		buf_z(b, "route ");
+		text_safe(b, route, QUEUE_ROUTE_MAX);
+		buf_z(b, ": ");
+		text_safe(b, buf_view(&waits), NOTE_TEXT_MAX);
+		out_end(v->out);
+	}
 }
 
 static void print_routes(const struct serve_view *v)

@@ -291,6 +291,7 @@ static void words(void **state)
 	struct route *v[] = { &fine, &isp };
 
 	buf_z(&isp.why, "connect 0 nobody\a there; really");
+	buf_z(&fine.why, "connect 0 an old story"); /* no mail since */
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		const struct routes rs = { .v = v, .live = cases[i].down ? 2 : 1 };
 		_cleanup_buf_ struct buf want = BUF_INIT;
@@ -313,6 +314,69 @@ static void words(void **state)
 		alert_close(&a);
 	}
 	buf_free(&isp.why);
+	buf_free(&fine.why);
+}
+
+/* Whom it told it knows after a restart: the line of the state file. */
+static void restarts(void **state)
+{
+	enum { DAY = 86400 };
+	static const struct {
+		const char *name, *line; /* @: now */
+		int64_t plus;
+		bool told;
+		int64_t again; /* seconds from now */
+	} lines[] = {
+		{ "an hour ago", "alert @", DAY - 3600, true, DAY - 3600 },
+		{ "it is time", "alert @", -5, true, -5 },
+		{ "the clock was set back", "alert @", 2 * DAY, true, 0 },
+		{ "absurd", "alert 9223372036854775807", 0, true, 0 },
+		{ "no number", "alert soon", 0, false, 0 },
+		{ "nothing", "alert", 0, false, 0 },
+		{ "another line", "down hub @ 1 2", 0, false, 0 },
+	};
+	struct bed *b = *state;
+	struct conf c = conf_of(b, 3600, TELLS);
+	const struct routes rs = { .live = 0 };
+	int64_t now = clock_real();
+
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		_cleanup_buf_ struct buf line = BUF_INIT, out = BUF_INIT, want = BUF_INIT;
+		struct alert a;
+
+		for (const char *p = lines[i].line; *p; p++) {
+			if (*p == '@')
+				buf_fmt(&line, "%lld", (long long)(now + lines[i].plus));
+			else
+				buf_c(&line, *p);
+		}
+		alert_open(&a, &b->s, &c, &rs);
+		alert_state_take(&a, buf_view(&line), now);
+		if ((a.told == ALERT_TOLD) != lines[i].told)
+			fail_msg("%s: %d", lines[i].name, (int)a.told);
+		alert_state_print(&a, &out);
+		if (!lines[i].told) {
+			assert_int_equal(out.n, 0);
+			assert_int_equal(alert_next(&a), -1);
+			continue;
+		}
+		buf_fmt(&want, "alert %lld\n", (long long)(now + lines[i].again));
+		if (strcmp(out.p, want.p) != 0)
+			fail_msg("%s: %s", lines[i].name, out.p);
+		assert_in_range(a.again - clock_ms() + DAY * 1000LL,
+		                (DAY + lines[i].again - 2) * 1000,
+		                (DAY + lines[i].again) * 1000);
+		/* It looks, though nothing may wait, and says that it is over. */
+		assert_int_equal(alert_next(&a), a.first);
+		unlink(to_file);
+		a.at = 0;
+		look(&a, 0);
+		assert_true(str_starts(str_z(content(to_file)), STR("over\n")));
+		buf_reset(&out);
+		alert_state_print(&a, &out);
+		assert_int_equal(out.n, 0);
+		alert_close(&a);
+	}
 }
 
 /* What a command finds: nothing of mailchuted. */
@@ -490,11 +554,11 @@ static void wrong_clock(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
-	const struct CMUnitTest tests[] = { T(looks),      T(times),
-		                            T(words),      T(environment),
-		                            T(hangs),      T(leaving),
-		                            T(stuck),      T(keeps_nothing_open),
-		                            T(wrong_clock) };
+	const struct CMUnitTest tests[] = { T(looks),       T(times),
+		                            T(words),       T(environment),
+		                            T(hangs),       T(leaving),
+		                            T(stuck),       T(keeps_nothing_open),
+		                            T(wrong_clock), T(restarts) };
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	return cmocka_run_group_tests_name("alert", tests, NULL, NULL);

@@ -669,6 +669,60 @@ static void asked(void **state)
 	free(h.password_file);
 }
 
+/* One message was asked for: not a way to try a wrong password, or a host that refuses all, as often
+ * as messages are asked for, whoever asks. */
+static void asked_for_one(void **state)
+{
+	static const struct {
+		const char *name, *line;
+		int64_t since; /* the last try */
+		bool fault, root, tried;
+	} rows[] = {
+		{ "just tried", "", 5, false, false, false },
+		{ "just tried, root", "", 5, false, true, true },
+		{ "a minute ago", "", 60, false, false, true },
+		{ "down", "down hub 1800000000 1800000160 5 connect 0 x", 5, false, true,
+		  true },
+		{ "login", "down hub 1800000000 1800000160 5 AUTH 535 x", 60, false,
+		  false, false },
+		{ "login, root", "down hub 1800000000 1800000160 5 AUTH 535 x", 5, false,
+		  true, false },
+		{ "refuses all, root", "", 5, true, true, false },
+	};
+	struct bed *b = *state;
+	struct smarthost h = { .name = str_dup(STR("hub")),
+		               .retry_max = 3600,
+		               .hold = true };
+	struct jobs stuck = { .v = NULL };
+	enum journal_result replayed = JOURNAL_DONE;
+	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		enum route_state before;
+		struct route r;
+		unsigned step;
+
+		assert_int_equal(
+		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		route_state_take(&r, str_z(rows[i].line), 1800000100);
+		r.breaker.open = rows[i].fault;
+		r.last_try = 1800000100 - rows[i].since;
+		r.slow_until = 1800000500;
+		before = r.state;
+		step = r.step;
+		route_asked(&r, 1800000100, rows[i].root);
+		if (r.asked != rows[i].tried)
+			fail_msg("%s: asked: %d", rows[i].name, r.asked);
+		if (r.state != (rows[i].tried ? ROUTE_READY : before))
+			fail_msg("%s: state %d", rows[i].name, (int)r.state);
+		/* What is not due stays so, and the host's wish is respected. */
+		if (r.queue.all || r.step != step || r.slow_until != 1800000500)
+			fail_msg("%s: as by SIGHUP", rows[i].name);
+		route_close(&r);
+	}
+	free(h.name);
+}
+
 /* On hold and with a rate: what is over the rate when somebody asks waits for the next time. */
 static void asked_and_rate(void **state)
 {
@@ -783,6 +837,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(reload_at_once, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(ticket, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(asked_for_one, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked_and_rate, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(started, bed_setup, bed_teardown),
 	};

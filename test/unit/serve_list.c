@@ -167,8 +167,7 @@ static void routes(void **state)
 		{ "its time has come",
 		  "down hub 1799990000 1799990001 5 connect 0 nobody\n",
 		  "\troute hub is down since 2027-01-15 05:13:20 UTC: connect: nobody; "
-		  "it is "
-		  "tried next now\n" },
+		  "it is tried when there is mail for it\n" },
 		{ "down and on hold",
 		  "down hub 1799990000 1799990001 5 connect 0 nobody\ntried hub 1\n"
 		  "learned hub x\nwaits hub 0 on hold until somebody asks\n",
@@ -179,20 +178,28 @@ static void routes(void **state)
 		  "down hub 1799990000 1799990001 5 MAIL 450 450 busy\nslow hub "
 		  "1800000054\n"
 		  "waits hub 1800000054 the host asks us to slow down\n",
+		  "\troute hub is down since 2027-01-15 05:13:20 UTC: MAIL: 450 busy; "
+		  "the "
+		  "host asks us to slow down; more in 54s\n" },
+		{ "throttles", "waits hub 1800000054 the host asks us to slow down\n",
 		  "\troute hub: the host asks us to slow down; more in 54s\n" },
+		{ "down, and nonsense",
+		  "down hub 1799990000 1800000300 5 connect 0 nobody\nwaits hub soon x\n",
+		  "\troute hub is down since 2027-01-15 05:13:20 UTC: connect: nobody; "
+		  "it is tried next in 5m\n" },
+		{ "an alert", "alert 1800000300\n", "" },
 		{ "two",
 		  "down hub 1799990000 1799990001 5 AUTH 535 no\n"
 		  "down sat 1799990000 1799990001 5 AUTH 535 no\nwaits sat 0 on hold\n",
 		  "\troute hub is down since 2027-01-15 05:13:20 UTC: AUTH: no; it is "
-		  "tried "
-		  "next now\n\troute sat is down since 2027-01-15 05:13:20 UTC: AUTH: "
+		  "tried when there is mail for it\n\troute sat is down since 2027-01-15 "
+		  "05:13:20 UTC: AUTH: "
 		  "no; on "
 		  "hold\n" },
 		{ "of another one",
 		  "down hub 1799990000 1799990001 5 AUTH 535 no\nwaits sat 0 on hold\n",
 		  "\troute hub is down since 2027-01-15 05:13:20 UTC: AUTH: no; it is "
-		  "tried "
-		  "next now\n\troute sat: on hold\n" },
+		  "tried when there is mail for it\n\troute sat: on hold\n" },
 	};
 	const struct bed *b = *state;
 
