@@ -70,6 +70,18 @@ static inline ptrdiff_t str_rchr(struct str s, char c) /* the last one */
 
 	return hit ? hit - s.p : -1;
 }
+/* FNV-1a, 64 bits, from STR_HASH on: to tell texts apart where nobody gains by a collision. */
+#define STR_HASH UINT64_C(0xcbf29ce484222325)
+static inline uint64_t str_hash_byte(uint64_t h, char c)
+{
+	return (h ^ (unsigned char)c) * UINT64_C(0x100000001b3);
+}
+static inline uint64_t str_hash(uint64_t h, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		h = str_hash_byte(h, s.p[i]);
+	return h;
+}
 /* Takes the part of *s before the first c (or all of it) and moves *s behind that c.
  * Returns false when *s was used up before (p == NULL). */
 bool str_cut(struct str *s, char c, struct str *ret_part);

@@ -27,18 +27,6 @@ static void back(void *arg, uid_t uid, int64_t octets)
 	intake_count(a->intake, uid, octets, 1);
 }
 
-static void who(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name)
-{
-	(void)arg;
-	who_is(uid, ret_login, ret_name);
-}
-
-static void groups(void *arg, uid_t uid, struct buf *ret)
-{
-	(void)arg;
-	who_is_in(uid, ret);
-}
-
 static int64_t listener(void *arg)
 {
 	const struct answers *a = arg;
@@ -122,8 +110,8 @@ void answers_open(struct answers *a, const char *socket, const char *libexec)
 {
 	int e = 0;
 
-	a->ops = (struct desk_ops){ .who = who,
-		                    .groups = groups,
+	a->ops = (struct desk_ops){ .who = who_op,
+		                    .groups = who_op_groups,
 		                    .listener = listener,
 		                    .may = may,
 		                    .submitted = submitted,

@@ -281,10 +281,8 @@ static void adopted(void *arg, const struct adopted *a)
 static void junk(void *arg, const char *name, uid_t uid, const char *why)
 {
 	struct intake *in = arg;
-	uint64_t hash = 1469598103934665603u;
+	uint64_t hash = str_hash(STR_HASH, str_z(name));
 
-	for (const char *p = name; *p; p++)
-		hash = (hash ^ (unsigned char)*p) * 1099511628211u;
 	for (unsigned i = 0; i < in->junk_n; i++)
 		if (in->junk[i] == hash)
 			return;
@@ -322,18 +320,6 @@ static void tell_cleared(struct intake *in, int64_t now)
 		         (unsigned)in->cleared[i].uid, in->cleared[i].names);
 	in->cleareds = 0;
 	in->tell_cleared = now + CLEARED_EVERY_MS;
-}
-
-static void who(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name)
-{
-	(void)arg;
-	who_is(uid, ret_login, ret_name);
-}
-
-static void groups(void *arg, uid_t uid, struct buf *ret)
-{
-	(void)arg;
-	who_is_in(uid, ret);
 }
 
 static bool may(void *arg, uid_t uid)
@@ -420,8 +406,8 @@ static int64_t rest(struct intake *in, int64_t now, int64_t took)
 
 bool intake_adopt(struct intake *in)
 {
-	const struct adopt_ops ops = { .who = who,
-		                       .groups = groups,
+	const struct adopt_ops ops = { .who = who_op,
+		                       .groups = who_op_groups,
 		                       .adopted = adopted,
 		                       .may = may,
 		                       .junk = junk,

@@ -60,13 +60,11 @@ bool quiet_may(const struct quiet *q, const struct slots_client *who, bool stran
 	return true;
 }
 
-/* FNV-1a, folded; never 0. Words that share it are taken for the same, which takes 2^32. */
+/* Folded; never 0. Words that share it are taken for the same, which takes 2^32. */
 static uint64_t hash(struct str s)
 {
-	uint64_t v = UINT64_C(14695981039346656037);
+	uint64_t v = str_hash(STR_HASH, s);
 
-	for (size_t i = 0; i < s.n; i++)
-		v = (v ^ (unsigned char)s.p[i]) * UINT64_C(1099511628211);
 	v = (v ^ v >> 32) & UINT32_MAX;
 	return v ? v : 1;
 }

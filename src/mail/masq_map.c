@@ -18,13 +18,11 @@ struct masq_map {
 	size_t globs;
 };
 
-/* FNV-1a. The file is the administrator's: nobody can aim at its collisions. */
+/* The file is the administrator's: nobody can aim at its collisions. */
 static size_t hash(struct str key)
 {
-	uint64_t h = UINT64_C(14695981039346656037);
+	uint64_t h = str_hash(STR_HASH, key);
 
-	for (size_t i = 0; i < key.n; i++)
-		h = (h ^ (unsigned char)key.p[i]) * UINT64_C(1099511628211);
 	return (size_t)(h ^ (h >> 32));
 }
 

@@ -388,7 +388,6 @@ void note_print_result(struct buf *b, size_t number, enum note_state s, int64_t 
 
 int64_t note_backoff(int64_t age, int64_t retry, int64_t retry_max, struct str id)
 {
-	uint64_t hash = 14695981039346656037u; /* FNV-1a */
 	int64_t wait;
 
 	if (retry < 1)
@@ -398,9 +397,7 @@ int64_t note_backoff(int64_t age, int64_t retry, int64_t retry_max, struct str i
 	wait = age / 2 > retry ? age / 2 : retry;
 	if (wait > retry_max)
 		wait = retry_max;
-	for (size_t i = 0; i < id.n; i++)
-		hash = (hash ^ (unsigned char)id.p[i]) * 1099511628211u;
 	/* Only ever sooner: a due time beyond retry_max would be taken for a clock that
 	 * jumped. */
-	return wait - (int64_t)((hash >> 16) % (uint64_t)(wait / 8 + 1));
+	return wait - (int64_t)((str_hash(STR_HASH, id) >> 16) % (uint64_t)(wait / 8 + 1));
 }

@@ -146,3 +146,15 @@ int who_named(const char *login, uid_t *ret_uid, gid_t *ret_gid)
 	*ret_gid = (gid_t)g;
 	return 0;
 }
+
+void who_op(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name)
+{
+	(void)arg;
+	who_is(uid, ret_login, ret_name);
+}
+
+void who_op_groups(void *arg, uid_t uid, struct buf *ret_groups)
+{
+	(void)arg;
+	who_is_in(uid, ret_groups);
+}

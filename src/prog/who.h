@@ -18,6 +18,9 @@ void who_ask_groups(const struct strv *groups);
 /* Those of these groups that a uid with a login is in, parted by commas (envelope.h); empty
  * when it is in none or the lookup took over 5 s. */
 void who_is_in(uid_t uid, struct buf *ret_groups);
+/* who_is() and who_is_in() as the operations of adopt.h and desk.h; arg is not used. */
+void who_op(void *arg, uid_t uid, struct buf *ret_login, struct buf *ret_name);
+void who_op_groups(void *arg, uid_t uid, struct buf *ret_groups);
 /* uid and gid of a login. 0, -ENOENT, -errno. */
 int who_named(const char *login, uid_t *ret_uid, gid_t *ret_gid);
 

@@ -182,17 +182,12 @@ void learned_parse_all(struct str s, struct learned_hosts *ret)
 		learned_keep(ret, &found.of[--found.n]);
 }
 
-/* FNV-1a, 64 bits: only to tell one host from another, and its own word is all there is. */
-static uint64_t hash_byte(uint64_t h, char c)
-{
-	return (h ^ (unsigned char)ascii_lower(c)) * UINT64_C(0x100000001b3);
-}
-
+/* Only to tell one host from another, and its own word is all there is. */
 uint64_t learned_keyword(uint64_t hash, struct str word)
 {
 	for (size_t i = 0; i < word.n; i++)
-		hash = hash_byte(hash, word.p[i]);
-	hash = hash_byte(hash, '\n');
+		hash = str_hash_byte(hash, ascii_lower(word.p[i]));
+	hash = str_hash_byte(hash, '\n');
 	return hash ? hash : 1;
 }
 
@@ -228,7 +223,7 @@ static bool is_steady(struct str w)
 
 uint64_t learned_greeting(struct str text)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	uint64_t h = STR_HASH;
 	struct str word;
 
 	text = str_head(text, GREETING_MAX);

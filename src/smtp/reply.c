@@ -1,8 +1,7 @@
 #include "smtp/reply.h"
 #include "smtp/auth.h"
+#include "smtp/learned.h"
 #include <errno.h>
-
-#define FNV_PRIME UINT64_C(0x100000001b3)
 
 enum { REPLY_LINE_MAX = 400 }; /* octets that reply_line() gives */
 
@@ -189,24 +188,19 @@ void reply_line(struct buf *b, const struct reply *r)
 
 uint64_t reply_shape(const struct reply *r)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
 	struct str rest = str_trim(buf_view(&r->text));
-	size_t words = 0;
+	size_t words, first = r->enhanced[0] ? 1 : 0; /* the code is a word, too */
+	uint64_t h = STR_HASH;
 
-	for (size_t i = 0; i < ARRAY_LEN(r->enhanced); i++)
-		h = (h ^ (uint64_t)r->enhanced[i]) * FNV_PRIME;
-	while (rest.n) {
+	for (words = 0; rest.n; words++) {
 		size_t n = 0, digits = 0;
 
 		for (; n < rest.n && !ascii_space(rest.p[n]); n++)
 			digits += rest.p[n] >= '0' && rest.p[n] <= '9';
-		/* The enhanced code is a word, too. */
-		if (words++ == (r->enhanced[0] ? 1 : 0) && digits == 0)
-			for (size_t i = 0; i < n; i++)
-				h = (h ^ (unsigned char)ascii_lower(rest.p[i])) *
-				    FNV_PRIME;
+		if (words < first || (words == first && digits == 0))
+			h = learned_keyword(h, str_head(rest, n));
 		rest = str_trim(str_from(rest, n));
 	}
-	h = (h ^ words) * FNV_PRIME;
+	h = str_hash_byte(h, (char)words);
 	return h ? h : 1;
 }
