@@ -399,5 +399,6 @@ int64_t note_backoff(int64_t age, int64_t retry, int64_t retry_max, struct str i
 		wait = retry_max;
 	/* Only ever sooner: a due time beyond retry_max would be taken for a clock that
 	 * jumped. */
-	return wait - (int64_t)((str_hash(STR_HASH, id) >> 16) % (uint64_t)(wait / 8 + 1));
+	return wait -
+	       (int64_t)((str_hash(STR_HASH, id) >> 16) % (uint64_t)(wait / 8 + 1));
 }

@@ -3,6 +3,34 @@
 #include <poll.h>
 #include <signal.h>
 
+/* A smart host, and what mailchuted has around its route. */
+struct hub {
+	struct smarthost h;
+	struct jobs stuck;
+	enum journal_result replayed;
+	struct sched s;
+};
+
+static void hub_begin(struct hub *u, struct bed *b)
+{
+	*u = (struct hub){ .h = { .name = str_dup(STR("hub")),
+		                  .user = str_dup(STR("")),
+		                  .password_file = str_dup(STR("")),
+		                  .retry_max = 3600 },
+		           .replayed = JOURNAL_DONE,
+		           .s = { .spool = &b->s,
+		                  .stuck = &u->stuck,
+		                  .replayed = &u->replayed,
+		                  .libexec = "." } };
+}
+
+static void hub_end(struct hub *u)
+{
+	free(u->h.name);
+	free(u->h.user);
+	free(u->h.password_file);
+}
+
 /* The state file's line of a route that is down: taken and printed back; and what is none. */
 static void state_line(void **state)
 {
@@ -26,18 +54,15 @@ static void state_line(void **state)
 		{ "cut", "down hub 18000", 1800000100, false, false },
 		{ "empty", "", 1800000100, false, false },
 	};
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	struct hub u;
 
+	hub_begin(&u, *state);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf out = BUF_INIT;
 		struct route r;
 
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		route_state_take(&r, str_z(rows[i].line), rows[i].now);
 		if ((r.state == ROUTE_DOWN) != rows[i].down)
 			fail_msg("%s", rows[i].name);
@@ -52,49 +77,45 @@ static void state_line(void **state)
 			fail_msg("%s: since when it is down is forgotten", rows[i].name);
 		route_close(&r);
 	}
-	free(h.name);
+	hub_end(&u);
 }
 
 /* A clock that is set back by years must neither stop a route that is down nor make its timer
  * ring for ever. */
 static void clock_back(void **state)
 {
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	struct hub u;
 	struct route r;
 
-	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	hub_begin(&u, *state);
+	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	route_state_take(&r, STR("down hub 1800000000 1800000160 5 x"), 1800000100);
-	route_work(&r, &s, 1800000101);
+	route_work(&r, &u.s, 1800000101);
 	assert_int_equal(r.state, ROUTE_DOWN);
-	route_work(&r, &s, 1500000000);
+	route_work(&r, &u.s, 1500000000);
 	assert_int_equal(r.state, ROUTE_READY);
 	assert_int_equal(route_next(&r, 1500000000), -1);
 	route_close(&r);
-	free(h.name);
+	hub_end(&u);
 }
 
 static void golden(void **state)
 {
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	struct hub u;
 	_cleanup_buf_ struct buf file = BUF_INIT, path = BUF_INIT, out = BUF_INIT;
 	struct str rest, line;
 	struct route r;
 
-	buf_fmt(&path, "%s/test/golden/state-1", b->top);
+	hub_begin(&u, *state);
+	buf_fmt(&path, "%s/test/golden/state-1", ((struct bed *)*state)->top);
 	assert_int_equal(io_slurp_at(AT_FDCWD, path.p, &file, 65536), 0);
 	rest = buf_view(&file);
 	assert_true(str_cut(&rest, '\n', &line));
 	buf_str(&out, line);
 	buf_c(&out, '\n');
-	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	while (rest.n && str_cut(&rest, '\n', &line))
 		route_state_take(&r, line, 1800000100);
 	assert_true(r.breaker.open);
@@ -102,7 +123,7 @@ static void golden(void **state)
 	route_state_print(&r, &out);
 	assert_string_equal(out.p, file.p);
 	route_close(&r);
-	free(h.name);
+	hub_end(&u);
 }
 
 /* The other lines: what is kept, what is refused. Those who write them are we and push; who
@@ -127,49 +148,42 @@ static void state_more(void **state)
 		{ "waits", "waits hub 1800000500 x", "" },
 		{ "unknown", "later hub 1", "" },
 	};
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .retry_max = 3600,
-		               .rate = { { .n = 10, .seconds = 60 } },
-		               .rates = 1 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	struct hub u;
 
+	hub_begin(&u, *state);
+	u.h.rates = 1;
+	u.h.rate[0] = (struct conf_rate){ .n = 10, .seconds = 60 };
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf out = BUF_INIT;
 		struct route r;
 
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		route_state_take(&r, str_z(rows[i].line), 1800000100);
 		route_state_print(&r, &out);
 		if (strcmp(out.n ? out.p : "", rows[i].want) != 0)
 			fail_msg("%s: %s", rows[i].name, out.p);
 		route_close(&r);
 	}
-	free(h.name);
+	hub_end(&u);
 }
 
 /* What a route waits for, when it goes on, and that a flush does not wait with it. */
 static void waits(void **state)
 {
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .retry_max = 3600,
-		               .rate = { { .n = 3, .seconds = 60 } },
-		               .rates = 1 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	struct hub u;
 	_cleanup_buf_ struct buf out = BUF_INIT;
 	struct route r;
 
-	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	hub_begin(&u, *state);
+	u.h.rates = 1;
+	u.h.rate[0] = (struct conf_rate){ .n = 3, .seconds = 60 };
+	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	put("queue/new/0123456789abcdef", STR("x"), 0600);
 	route_news(&r);
 	budget_took(&r.budget, 1800000000, 3, 3);
-	route_work(&r, &s, 1800000000); /* would start push, which is not there */
+	route_work(&r, &u.s, 1800000000); /* would start push, which is not there */
 	assert_int_equal(r.wait, WAIT_RATE);
 	assert_int_equal(route_next(&r, 1800000000), 1800000061);
 	assert_true(route_is_quiet(&r));
@@ -178,21 +192,21 @@ static void waits(void **state)
 	/* The clock is set back: no longer than that. */
 	assert_true(route_next(&r, 1500000000) <= 1500000061);
 	r.slow_until = 1800000400;
-	route_work(&r, &s, 1800000200);
+	route_work(&r, &u.s, 1800000200);
 	assert_int_equal(r.wait, WAIT_SLOW);
 	assert_int_equal(route_next(&r, 1800000200), 1800000400);
-	h.hold = true;
-	route_work(&r, &s, 1800000500);
+	u.h.hold = true;
+	route_work(&r, &u.s, 1800000500);
 	assert_int_equal(r.wait, WAIT_HOLD);
 	assert_int_equal(route_next(&r, 1800000500), -1);
 	buf_reset(&out);
 	route_state_print(&r, &out);
 	assert_non_null(strstr(out.p, "waits hub 0 on hold until somebody asks"));
 	route_try_now(&r, 1800000500, false);
-	h.hold = false;
+	u.h.hold = false;
 	assert_true(route_next(&r, 1800000500) != -1 || r.wait == WAIT_NONE);
 	route_close(&r);
-	free(h.name);
+	hub_end(&u);
 }
 
 /* The network comes up: what could not be reached is tried; not who refused us. */
@@ -211,18 +225,15 @@ static void reach(void **state)
 		  false },
 		{ "up", "", false, false },
 	};
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	struct hub u;
 
+	hub_begin(&u, *state);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct route r;
 
-		h.hold = rows[i].hold;
+		u.h.hold = rows[i].hold;
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		route_state_take(&r, str_z(rows[i].line), 1800000100);
 		if (route_is_cut_off(&r) != rows[i].want)
 			fail_msg("%s", rows[i].name);
@@ -235,7 +246,7 @@ static void reach(void **state)
 		route_close(&r);
 		/* The same news while it is being tried: the next try comes soon. */
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		route_state_take(&r, str_z(rows[i].line), 1800000100);
 		r.state = ROUTE_AT_WORK;
 		route_reach(&r);
@@ -243,7 +254,7 @@ static void reach(void **state)
 			fail_msg("%s: at work: step %u", rows[i].name, r.step);
 		route_close(&r);
 	}
-	free(h.name);
+	hub_end(&u);
 }
 
 /* ---- With a push: a script in its place, whose words are packets ---- */
@@ -277,132 +288,101 @@ static void hear_all(struct route *r, const struct sched *s, int64_t now, int wa
  * host is due: in the same life of mailchuted, with no other mail. */
 static void put_off_again(void **state)
 {
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .password_file = str_dup(STR("")),
-		               .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = {
-		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
-	};
+	struct hub u;
 	struct route r;
 
-	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	hub_begin(&u, *state);
+	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	push_says("printf 'end " MESSAGE " 00000000 later 5 host\\nhost connect 0 x\\n' "
 	          ">&3");
 	put("queue/new/" MESSAGE, STR("x"), 0600);
 	route_news(&r);
-	route_work(&r, &s, NOW);
+	route_work(&r, &u.s, NOW);
 	assert_int_equal(r.state, ROUTE_AT_WORK);
-	hear_all(&r, &s, NOW, 5000);
+	hear_all(&r, &u.s, NOW, 5000);
 	assert_int_equal(r.pid, 0);
 	assert_int_equal(r.state, ROUTE_DOWN);
 	assert_true(access("queue/new/" MESSAGE, F_OK) < 0);
 	for (int i = 1; i <= 3; i++) {
 		int64_t then = route_next(&r, NOW);
 
-		route_work(&r, &s, then);
+		route_work(&r, &u.s, then);
 		if (r.pid == 0)
 			fail_msg("try %d: it is never tried again", i);
 		assert_int_equal(r.jobs.n, 1);
-		hear_all(&r, &s, then, 5000);
+		hear_all(&r, &u.s, then, 5000);
 		/* The script names another place: it is still there. */
 	}
 	route_close(&r);
-	free(h.name);
-	free(h.password_file);
+	hub_end(&u);
 }
 
 /* New mail goes out although what this run has put off is met in the same pass. */
 static void put_off_and_new(void **state)
 {
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .password_file = str_dup(STR("")),
-		               .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = {
-		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
-	};
+	struct hub u;
 
+	hub_begin(&u, *state);
 	for (int turn = 0; turn < 2; turn++) {
 		struct id id;
 		struct route r;
 
 		assert_true(id_from(STR(SECOND), &id));
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		push_says("printf 'end " MESSAGE " 00000000 later 5 host\\n' >&3\n"
 		          "exec sleep 20");
 		put("queue/new/" MESSAGE, STR("x"), 0600);
 		route_news(&r);
-		route_work(&r, &s, NOW);
-		hear_all(&r, &s, NOW, 2000);
+		route_work(&r, &u.s, NOW);
+		hear_all(&r, &u.s, NOW, 2000);
 		assert_true(r.put_off && r.jobs.n == 0);
 		put("queue/new/" SECOND, STR("y"), 0600);
 		queue_rewind(&r.queue, false);
 		r.queue.turn = turn;
-		route_work(&r, &s, NOW + 1);
+		route_work(&r, &u.s, NOW + 1);
 		if (!jobs_find(&r.jobs, &id))
 			fail_msg("turn %d: new mail waits", turn);
 		assert_int_equal(r.jobs.n, 1);
 		kill(r.pid, SIGKILL);
-		hear_all(&r, &s, NOW + 2, 2000);
+		hear_all(&r, &u.s, NOW + 2, 2000);
 		unlink("queue/new/" SECOND);
 		route_close(&r);
 		(void)!system("rm -rf queue/hub");
 	}
-	free(h.name);
-	free(h.password_file);
+	hub_end(&u);
 }
 
 /* A clock that is set back by less than the longest wait makes no wait longer. */
 static void clock_back_little(void **state)
 {
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .password_file = str_dup(STR("")),
-		               .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = {
-		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
-	};
+	struct hub u;
 	struct route r;
 
-	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	hub_begin(&u, *state);
+	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	push_says("printf 'host connect 0 x\\n' >&3");
 	put("queue/new/" MESSAGE, STR("x"), 0600);
 	route_news(&r);
-	route_work(&r, &s, NOW);
-	hear_all(&r, &s, NOW, 5000);
+	route_work(&r, &u.s, NOW);
+	hear_all(&r, &u.s, NOW, 5000);
 	assert_int_equal(route_next(&r, NOW), NOW + 5);
 	assert_int_equal(route_next(&r, NOW - 1800), NOW - 1800);
-	route_work(&r, &s, NOW - 1800);
+	route_work(&r, &u.s, NOW - 1800);
 	assert_true(r.pid > 0);
-	hear_all(&r, &s, NOW - 1800, 5000);
+	hear_all(&r, &u.s, NOW - 1800, 5000);
 	assert_int_equal(route_next(&r, NOW - 1800), NOW - 1800 + 10);
 	route_close(&r);
-	free(h.name);
-	free(h.password_file);
+	hub_end(&u);
 }
 
 /* A push that says nothing: which is ended, and when. */
 static void watchdog(void **state)
 {
 	enum { HOUR = 3600 * 1000, GRACE = 600 * 1000 };
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .password_file = str_dup(STR("")),
-		               .retry_max = 3600,
-		               .session_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = {
-		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
-	};
+	struct hub u;
 	static const struct {
 		const char *name, *says;
 		int64_t octets;
@@ -417,6 +397,8 @@ static void watchdog(void **state)
 		  INT64_MAX },
 	};
 
+	hub_begin(&u, *state);
+	u.h.session_max = 3600;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf script = BUF_INIT, file = BUF_INIT;
 		int64_t now, at, begun;
@@ -425,15 +407,16 @@ static void watchdog(void **state)
 		buf_fmt(&script, "%s\nexec sleep 20", rows[i].says);
 		push_says(script.p);
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		buf_reset(&script);
-		buf_fmt(&script, "%s/test/golden/queue-file-1", b->top);
+		buf_fmt(&script, "%s/test/golden/queue-file-1",
+		        ((struct bed *)*state)->top);
 		assert_int_equal(io_slurp_at(AT_FDCWD, script.p, &file, 65536), 0);
 		put("queue/new/" MESSAGE, buf_view(&file), 0600);
 		assert_int_equal(
 		    truncate("queue/new/" MESSAGE, (off_t)file.n + rows[i].octets), 0);
 		route_news(&r);
-		route_work(&r, &s, NOW);
+		route_work(&r, &u.s, NOW);
 		assert_int_equal(r.jobs.n, 1);
 		if (rows[i].gone)
 			r.host = NULL;
@@ -443,7 +426,7 @@ static void watchdog(void **state)
 		at = route_watch(&r, begun);
 		if (rows[i].least == INT64_MAX) {
 			at = route_watch(&r, begun + 24 * HOUR);
-			hear_all(&r, &s, NOW, 100);
+			hear_all(&r, &u.s, NOW, 100);
 			assert_true(at > begun + 24 * HOUR);
 			assert_true(route_watch(&r, begun + 1000) > begun + HOUR);
 			assert_true(r.pid > 0 && kill(r.pid, 0) == 0);
@@ -459,49 +442,41 @@ static void watchdog(void **state)
 					fail_msg("%s: never killed", rows[i].name);
 			}
 		}
-		hear_all(&r, &s, NOW, 2000);
+		hear_all(&r, &u.s, NOW, 2000);
 		assert_int_equal(r.pid, 0);
 		unlink("queue/new/" MESSAGE);
 		route_close(&r);
 	}
-	free(h.name);
-	free(h.password_file);
+	hub_end(&u);
 }
 
 /* A message that push hangs on, alone in its hand, three times: it must not keep all others
  * waiting for ever. */
 static void hangs_on_it(void **state)
 {
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .password_file = str_dup(STR("")),
-		               .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = {
-		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
-	};
+	struct hub u;
 	int64_t now = NOW;
 	struct route r;
 
-	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	hub_begin(&u, *state);
+	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	push_says("exec sleep 20");
 	put("queue/new/" MESSAGE, STR("x"), 0600);
 	for (int i = 0; i < 3; i++) {
 		route_news(&r);
-		route_work(&r, &s, now);
+		route_work(&r, &u.s, now);
 		assert_int_equal(r.jobs.n, 1);
 		for (int64_t t = r.heard; !r.hung; t = route_watch(&r, t))
 			;
-		hear_all(&r, &s, now, 2000);
+		hear_all(&r, &u.s, now, 2000);
 		assert_int_equal(r.pid, 0);
 		now = route_next(&r, now);
 		now = now < NOW ? NOW : now;
 	}
 	assert_int_equal(access("bad/" MESSAGE, F_OK), 0);
 	route_close(&r);
-	free(h.name);
-	free(h.password_file);
+	hub_end(&u);
 }
 
 /* A push that is told to leave by a reload, and what its host had said: the new configuration
@@ -518,54 +493,44 @@ static void reload_at_once(void **state)
 		{ "is up, and finishes", "printf 'up x\\n' >&3; exec sleep 20", true,
 		  false },
 	};
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .user = str_dup(STR("")),
-		               .password_file = str_dup(STR("")),
-		               .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = {
-		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
-	};
+	struct hub u;
 
+	hub_begin(&u, *state);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct route r;
 		struct pollfd p = { .events = POLLIN };
 
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		push_says(rows[i].says);
 		put("queue/new/" MESSAGE, STR("x"), 0600);
 		route_news(&r);
-		route_work(&r, &s, NOW);
+		route_work(&r, &u.s, NOW);
 		assert_true(r.pid > 0);
 		p.fd = r.sock;
 		if (rows[i].up && poll(&p, 1, 5000) == 1)
-			route_hear(&r, &s, NOW);
-		route_reload(&r, &h, NOW);
+			route_hear(&r, &u.s, NOW);
+		route_reload(&r, &u.h, NOW);
 		if (rows[i].up) {
-			hear_all(&r, &s, NOW, 300);
+			hear_all(&r, &u.s, NOW, 300);
 			if (r.pid == 0)
 				fail_msg("%s: it was ended", rows[i].name);
 			kill(r.pid, SIGKILL);
 		}
-		hear_all(&r, &s, NOW, 3000);
+		hear_all(&r, &u.s, NOW, 3000);
 		if (r.pid != 0)
 			fail_msg("%s: it is still there", rows[i].name);
 		if (!rows[i].up) {
-			route_work(&r, &s, NOW);
+			route_work(&r, &u.s, NOW);
 			if (r.pid == 0 || r.step != 0)
 				fail_msg("%s: not tried at once", rows[i].name);
 			kill(r.pid, SIGKILL);
-			hear_all(&r, &s, NOW, 3000);
+			hear_all(&r, &u.s, NOW, 3000);
 		}
 		unlink("queue/new/" MESSAGE);
 		route_close(&r);
 	}
-	free(h.name);
-	free(h.user);
-	free(h.password_file);
+	hub_end(&u);
 }
 
 /* What a push gives to be kept, and no next one could get up with. */
@@ -581,35 +546,27 @@ static void ticket(void **state)
 		  false },
 		{ "up", "printf 'up x\\nhost MAIL 421 x\\n' >&3", true },
 	};
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .password_file = str_dup(STR("")),
-		               .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = {
-		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
-	};
+	struct hub u;
 
+	hub_begin(&u, *state);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct route r;
 
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		push_says(rows[i].says);
 		put("queue/new/" MESSAGE, STR("x"), 0600);
 		assert_true(route_learn(&r.ticket, STR("old"), 100));
 		route_news(&r);
-		route_work(&r, &s, NOW);
-		hear_all(&r, &s, NOW, 3000);
+		route_work(&r, &u.s, NOW);
+		hear_all(&r, &u.s, NOW, 3000);
 		assert_int_equal(r.pid, 0);
 		if ((r.ticket.n > 0) != rows[i].kept)
 			fail_msg("%s: kept: %d", rows[i].name, r.ticket.n > 0);
 		unlink("queue/new/" MESSAGE);
 		route_close(&r);
 	}
-	free(h.name);
-	free(h.password_file);
+	hub_end(&u);
 }
 
 /* A host on hold that was asked for: how long for. */
@@ -622,51 +579,43 @@ static void asked(void **state)
 		{ "not reached", "printf 'host connect 0 x\\n' >&3", true },
 		{ "refuses the login", "printf 'host AUTH 535 x\\n' >&3", false },
 	};
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .password_file = str_dup(STR("")),
-		               .retry_max = 3600,
-		               .hold = true };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = {
-		.spool = &b->s, .stuck = &stuck, .replayed = &replayed, .libexec = "."
-	};
+	struct hub u;
 
+	hub_begin(&u, *state);
+	u.h.hold = true;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_buf_ struct buf out = BUF_INIT;
 		struct route r;
 		int64_t then;
 
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		push_says(rows[i].says);
 		put("queue/new/" MESSAGE, STR("x"), 0600);
 		route_news(&r);
-		route_work(&r, &s, NOW);
+		route_work(&r, &u.s, NOW);
 		assert_int_equal(r.pid, 0);
 		route_try_now(&r, NOW, false);
-		route_work(&r, &s, NOW);
-		hear_all(&r, &s, NOW, 3000);
+		route_work(&r, &u.s, NOW);
+		hear_all(&r, &u.s, NOW, 3000);
 		assert_int_equal(r.state, ROUTE_DOWN);
 		route_state_print(&r, &out);
 		if ((strstr(out.p, "waits hub 0 on hold") == NULL) != rows[i].asked)
 			fail_msg("%s: %s", rows[i].name, out.p);
 		then = route_next(&r, NOW);
-		route_work(&r, &s, then);
+		route_work(&r, &u.s, then);
 		if ((r.pid > 0) != rows[i].asked)
 			fail_msg("%s: tried: %d", rows[i].name, r.pid > 0);
 		/* Ten minutes later it is over. */
 		r.asked_until = 0;
-		hear_all(&r, &s, then, 3000);
-		route_work(&r, &s, then + 3600);
+		hear_all(&r, &u.s, then, 3000);
+		route_work(&r, &u.s, then + 3600);
 		assert_int_equal(r.pid, 0);
 		assert_int_equal(r.wait, WAIT_HOLD);
 		unlink("queue/new/" MESSAGE);
 		route_close(&r);
 	}
-	free(h.name);
-	free(h.password_file);
+	hub_end(&u);
 }
 
 /* One message was asked for: not a way to try a wrong password, or a host that refuses all, as often
@@ -689,21 +638,17 @@ static void asked_for_one(void **state)
 		  true, false },
 		{ "refuses all, root", "", 5, true, true, false },
 	};
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .retry_max = 3600,
-		               .hold = true };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	struct hub u;
 
+	hub_begin(&u, *state);
+	u.h.hold = true;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		enum route_state before;
 		struct route r;
 		unsigned step;
 
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		route_state_take(&r, str_z(rows[i].line), 1800000100);
 		r.breaker.open = rows[i].fault;
 		r.last_try = 1800000100 - rows[i].since;
@@ -720,30 +665,27 @@ static void asked_for_one(void **state)
 			fail_msg("%s: as by SIGHUP", rows[i].name);
 		route_close(&r);
 	}
-	free(h.name);
+	hub_end(&u);
 }
 
 /* On hold and with a rate: what is over the rate when somebody asks waits for the next time. */
 static void asked_and_rate(void **state)
 {
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")),
-		               .retry_max = 3600,
-		               .hold = true,
-		               .rate = { { .n = 3, .seconds = 60 } },
-		               .rates = 1 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	struct hub u;
 	_cleanup_buf_ struct buf out = BUF_INIT;
 	struct route r;
 
-	assert_int_equal(route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+	hub_begin(&u, *state);
+	u.h.hold = true;
+	u.h.rates = 1;
+	u.h.rate[0] = (struct conf_rate){ .n = 3, .seconds = 60 };
+	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
 	put("queue/new/" MESSAGE, STR("x"), 0600);
 	route_news(&r);
 	budget_took(&r.budget, NOW, 3, 3);
 	route_try_now(&r, NOW, true);
-	route_work(&r, &s, NOW);
+	route_work(&r, &u.s, NOW);
 	assert_int_equal(route_next(&r, NOW), -1);
 	assert_int_equal(r.wait, WAIT_HOLD);
 	route_words(&r, false, &out);
@@ -755,10 +697,10 @@ static void asked_and_rate(void **state)
 	assert_non_null(strstr(out.p,
 	                       "waits hub 0 on hold until somebody asks (mailchute "
 	                       "flush, sendmail -q)\n"));
-	route_work(&r, &s, NOW + 100);
+	route_work(&r, &u.s, NOW + 100);
 	assert_int_equal(r.wait, WAIT_HOLD);
 	route_close(&r);
-	free(h.name);
+	hub_end(&u);
 }
 
 /* A start tries what is down, but not within a minute after the last try. */
@@ -793,17 +735,14 @@ static void started(void **state)
 		  1800000010,
 		  0 },
 	};
-	struct bed *b = *state;
-	struct smarthost h = { .name = str_dup(STR("hub")), .retry_max = 3600 };
-	struct jobs stuck = { .v = NULL };
-	enum journal_result replayed = JOURNAL_DONE;
-	struct sched s = { .spool = &b->s, .stuck = &stuck, .replayed = &replayed };
+	struct hub u;
 
+	hub_begin(&u, *state);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct route r;
 
 		assert_int_equal(
-		    route_open(&r, &s, &h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
 		for (size_t k = 0; k < 2; k++)
 			route_state_take(&r, str_z(rows[i].lines[k]), rows[i].now);
 		route_state_taken(&r, rows[i].now);
@@ -816,7 +755,7 @@ static void started(void **state)
 			fail_msg("%s: how often it was tried is forgotten", rows[i].name);
 		route_close(&r);
 	}
-	free(h.name);
+	hub_end(&u);
 }
 
 int main(void)
