@@ -6,8 +6,10 @@ started here, by process id, and nothing else.
 """
 import atexit
 import contextlib
+import errno
 import fnmatch
 import os
+import random
 import re
 import resource
 import shutil
@@ -110,9 +112,20 @@ def wait_for(what, seconds, why):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody has, on any address, and below those that the kernel gives to whoever
+    connects somewhere or binds to 0: such a one may be gone before the caller listens on it."""
+    while True:
+        port = random.randrange(10000, 32768)
+        try:
+            for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+                with socket.socket(family) as s:
+                    s.bind((everywhere, port))
+        except OSError as e:
+            if e.errno == errno.EADDRINUSE:
+                continue
+            if e.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+        return port
 
 
 _programs = None
@@ -284,6 +297,7 @@ class Bed:
             how["cert"], how["key"] = certificates().pair(cert)
         if how.pop("login", False):
             how["user"], how["password"] = USER, PASSWORD
+        how.setdefault("port", free_port())  # for who stops it, and starts another in its place
         n = len(self.ends)
         h = SmartHost(os.path.join(self.dir, f"host{n}"),
                       ledger=os.path.join(self.dir, f"ledger{n}"), **how)
@@ -292,7 +306,7 @@ class Bed:
 
     def rude(self, *script, tls=False, port=0, cert="good"):
         pair = certificates().pair(cert) if tls else (None, None)
-        r = Rude(list(script), *pair, port=port)
+        r = Rude(list(script), *pair, port=port or free_port())
         self.ends.append(r.stop)
         return r
 
