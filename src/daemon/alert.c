@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,7 +26,6 @@ enum {
 	TROUBLES_MAX = 16,   /* ...and of so many */
 	HOST_MAX = 255,
 	DRAIN_READS = 16,
-	ROOT_FD = 3, /* the spool, in the child */
 };
 
 /* What the child says, and then the command's words. */
@@ -205,7 +203,8 @@ static int find(const struct task *t, struct said *said)
 {
 	for (int i = 0; i < 2; i++) {
 		int64_t now = clock_real();
-		int e = usage_oldest(ROOT_FD, now, now - t->odd_seconds, &said->oldest);
+		int e =
+		    usage_oldest(CHILD_KEPT, now, now - t->odd_seconds, &said->oldest);
 
 		if (e < 0)
 			return e;
@@ -227,19 +226,13 @@ static int look(void *arg, struct buf *out)
 	struct said said = { .age = 0 };
 	int e;
 
-	/* "pkill -HUP mailchuted" does not mean us. */
-	prctl(PR_SET_NAME, "mailchute-alert", 0, 0, 0);
-	signal(SIGHUP, SIG_IGN);
 	/* Not SIGKILL: what the command has started is ended, too. */
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	if (getppid() != t->parent)
 		return -ECANCELED;
-	/* Others wait for the end of a connection, or for the lock. */
-	if (dup2(a->spool->root, ROOT_FD) != ROOT_FD)
-		return -errno;
-	syscall(SYS_close_range, ROOT_FD + 1, ~0U, 0);
-	(void)!nice(10); /* a service manager may forbid it */
-	e = find(t, &said);
+	e = child_apart("mailchute-alert", a->spool->root);
+	if (e == 0)
+		e = find(t, &said);
 	if (e < 0)
 		return e;
 	said.ran = said.waits ? t->due : a->told == ALERT_TOLD;

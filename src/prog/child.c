@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +144,18 @@ int child_begin(struct child *c, int (*work)(void *arg, struct buf *out), void *
 	buf_reset(&c->said);
 	c->max = max;
 	return start(&t, &c->pid, &c->fd);
+}
+
+int child_apart(const char *name, int keep)
+{
+	prctl(PR_SET_NAME, name, 0, 0, 0);
+	signal(SIGHUP, SIG_IGN);
+	(void)!nice(10); /* a service manager may forbid it */
+	if (dup2(keep, CHILD_KEPT) < 0)
+		return -errno;
+	/* Others wait for the end of a connection, or for the lock. */
+	syscall(SYS_close_range, CHILD_KEPT + 1, ~0U, 0);
+	return 0;
 }
 
 bool child_hear(struct child *c, int *ret)

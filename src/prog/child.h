@@ -19,8 +19,7 @@ int child_run(int (*work)(void *arg, struct buf *out), void *arg, int64_t timeou
 int child_exec(char *const argv[], int64_t timeout_ms, size_t max, struct buf *ret);
 
 /* One that works while the caller goes on. What the caller closes meanwhile stays open in it: if
- * it takes long, its work closes all descriptors but 1, where it will say what it has to say, and
- * what it needs. */
+ * it takes long, its work begins with child_apart(). */
 struct child {
 	pid_t pid;
 	int fd; /* readable: child_hear(); -1: there is none */
@@ -36,6 +35,12 @@ struct child {
  * -errno. */
 int child_begin(struct child *c, int (*work)(void *arg, struct buf *out), void *arg,
                 size_t max);
+/* In such a child, which then goes on for long: it has a name of its own (at most 15 octets),
+ * since SIGHUP is sent by name, and ignores that; it is nice; it holds nothing but the caller's
+ * 0 to 2, of which 1 is where it will say what it has to say, and the descriptor keep, which it
+ * has as CHILD_KEPT. 0 or -errno. */
+enum { CHILD_KEPT = 3 };
+int child_apart(const char *name, int keep);
 /* Reads some of what it says. True: it is over, with *ret as child_run() returns it, and all of
  * it is in c->said, which the caller empties. */
 bool child_hear(struct child *c, int *ret);

@@ -1,8 +1,11 @@
 #include "prog/child.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -70,9 +73,63 @@ static void ends(void **state)
 	}
 }
 
+/* Says its name, and which descriptors it has; arg: the one that it keeps. */
+static int apart(void *arg, struct buf *out)
+{
+	char name[16] = "";
+	int e = child_apart("mailchute-tests", *(const int *)arg);
+
+	if (e < 0)
+		return e;
+	prctl(PR_GET_NAME, name, 0, 0, 0);
+	buf_z(out, name);
+	for (int fd = 0; fd < 100; fd++)
+		if (fcntl(fd, F_GETFD) >= 0)
+			buf_fmt(out, " %d", fd);
+	raise(SIGHUP);
+	buf_fmt(out, " nice %d", getpriority(PRIO_PROCESS, 0));
+	return 0;
+}
+
+/* One that works for long goes on alone: nothing of ours stays open in it but what it is to
+ * have. */
+static void goes_apart(void **state)
+{
+	static const struct {
+		const char *name;
+		int fd; /* 0: one that is open */
+		int e;
+	} rows[] = { { "kept", 0, 0 }, { "is none", 99, -EBADF } };
+	int pair[2], more = dup(2), was = getpriority(PRIO_PROCESS, 0);
+
+	(void)state;
+	assert_int_equal(pipe(pair), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf want = BUF_INIT;
+		struct child c = CHILD_INIT;
+		int fd = rows[i].fd ? rows[i].fd : pair[0], e;
+
+		if (rows[i].e == 0)
+			buf_fmt(&want, "mailchute-tests 0 1 2 %d nice %d", CHILD_KEPT,
+			        was + 10 < 19 ? was + 10 : 19);
+		assert_int_equal(child_begin(&c, apart, &fd, 1000), 0);
+		while (!child_hear(&c, &e))
+			;
+		if (e != rows[i].e ||
+		    strcmp(c.said.n ? c.said.p : "", want.n ? want.p : ""))
+			fail_msg("%s: %d, said %s", rows[i].name, e,
+			         c.said.n ? c.said.p : "");
+		buf_free(&c.said);
+	}
+	close(pair[0]);
+	close(pair[1]);
+	close(more);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(ends) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(ends),
+		                            cmocka_unit_test(goes_apart) };
 
 	return cmocka_run_group_tests_name("child", tests, NULL, NULL);
 }
