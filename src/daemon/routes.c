@@ -443,7 +443,12 @@ void routes_hear(struct routes *rs, struct sched *s, const struct pollfd *p, siz
 	EACH(rs, r)
 	for (size_t i = 0; i < n; i++)
 		if (p[i].revents && r->sock >= 0 && p[i].fd == r->sock) {
-			r->full &= !(p[i].revents & POLLOUT);
+			if (p[i].revents & POLLOUT) {
+				r->full = false;
+				/* It has taken something, which is a sign of life, too. */
+				r->heard = clock_ms();
+				r->silent = 0;
+			}
 			route_hear(r, s, now);
 			break;
 		}

@@ -206,8 +206,6 @@ void route_hear(struct route *r, const struct sched *s, int64_t now)
 	int fds[JOB_FDS_MAX];
 	bool reset = false;
 
-	r->heard = clock_ms();
-	r->silent = 0;
 	for (int i = 0; i < PACKETS_AT_ONCE; i++) {
 		ssize_t n = job_recv(r->sock, &r->packet, fds);
 
@@ -219,6 +217,8 @@ void route_hear(struct route *r, const struct sched *s, int64_t now)
 		}
 		if (n == -EAGAIN)
 			return;
+		r->heard = clock_ms();
+		r->silent = 0;
 		if (n <= 0) {
 			run_ended(r, s, now);
 			return;

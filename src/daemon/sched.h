@@ -53,7 +53,7 @@ struct route {
 	struct buf packet;  /* room for what it says */
 	bool full;          /* the socket is; until it can be written to */
 	int64_t crowded;    /* real seconds: too many descriptors until then; 0: not */
-	int64_t heard;      /* monotonic ms: when push last said something, or began */
+	int64_t heard;      /* monotonic ms: push's last sign of life, or its begin */
 	int64_t patience;   /* ms that it may say nothing, but for large messages */
 	int64_t silent;     /* the same clock: when that was found to be over; 0: not */
 	bool hung;          /* it was ended for that */

@@ -450,6 +450,48 @@ static void watchdog(void **state)
 	hub_end(&u);
 }
 
+/* All are heard at a SIGHUP: who has nothing to say has not spoken by that. */
+static void watchdog_and_reload(void **state)
+{
+	static const struct {
+		const char *name, *says;
+		bool spoke;
+	} rows[] = { { "silent", "", false },
+		     { "speaks", "printf 'good\\n' >&3", true } };
+	struct hub u;
+
+	hub_begin(&u, *state);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf script = BUF_INIT;
+		int64_t heard, silent;
+		struct route r;
+
+		buf_fmt(&script, "%s\nexec sleep 20", rows[i].says);
+		push_says(script.p);
+		assert_int_equal(
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		put("queue/new/" MESSAGE, STR("x"), 0600);
+		route_news(&r);
+		route_work(&r, &u.s, NOW);
+		assert_int_equal(r.jobs.n, 1);
+		poll(&(struct pollfd){ .fd = r.sock, .events = POLLIN }, 1,
+		     rows[i].spoke ? 5000 : 50);
+		heard = r.heard -= 1000000;
+		silent = r.silent = heard + 999000;
+		route_hear(&r, &u.s, NOW);
+		if ((r.heard != heard) != rows[i].spoke ||
+		    (r.silent != silent) != rows[i].spoke)
+			fail_msg("%s: heard %lld ms later, silent %lld", rows[i].name,
+			         (long long)(r.heard - heard), (long long)r.silent);
+		kill(r.pid, SIGKILL);
+		hear_all(&r, &u.s, NOW, 2000);
+		assert_int_equal(r.pid, 0);
+		unlink("queue/new/" MESSAGE);
+		route_close(&r);
+	}
+	hub_end(&u);
+}
+
 /* A message that push hangs on, alone in its hand, three times: it must not keep all others
  * waiting for ever. */
 static void hangs_on_it(void **state)
@@ -772,6 +814,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(clock_back_little, bed_setup,
 		                                bed_teardown),
 		cmocka_unit_test_setup_teardown(watchdog, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(watchdog_and_reload, bed_setup,
+		                                bed_teardown),
 		cmocka_unit_test_setup_teardown(hangs_on_it, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(reload_at_once, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(ticket, bed_setup, bed_teardown),
