@@ -153,39 +153,26 @@ _Static_assert(sizeof("job   note\n") + ID_LEN + 8 <=
                    sizeof(((struct job_packet *)NULL)->text),
                "a job's line");
 
-/* The envelope's recipients. *ret_here: some are of this machine, which may be aliases. */
+/* The envelope's recipients; 0: it is damaged. *ret_here: some are of this machine, which may be
+ * aliases. */
 static int64_t envelope_rcpts(int fd, struct str hostname, bool *ret_here)
 {
-	_cleanup_buf_ struct buf line = BUF_INIT;
+	_cleanup_buf_ struct buf text = BUF_INIT;
 	struct alias_here here = { .hostname = hostname };
+	struct envelope e;
 	struct utsname u;
-	char text[4096];
-	int64_t n = 0;
-	off_t at = 0;
-	ssize_t got;
+	const char *why;
+	size_t used, n;
 
+	if (queue_envelope(fd, &text, &e, &used, &why) < 0)
+		return 0;
 	if (uname(&u) == 0)
 		here.nodename = str_z(u.nodename);
-	while (at < ENVELOPE_MAX && (got = pread(fd, text, sizeof(text), at)) > 0) {
-		for (ssize_t i = 0; i < got; i++) {
-			struct str rest, addr;
-
-			if (text[i] != '\n') {
-				buf_c(&line, text[i]);
-				continue;
-			}
-			if (line.n == 0)
-				return n;
-			rest = str_from(buf_view(&line), 1);
-			if (line.p[0] == 'R' && str_cut(&rest, '\t', &addr)) {
-				n++;
-				*ret_here |= alias_is_here(&here, addr);
-			}
-			buf_reset(&line);
-		}
-		at += got;
-	}
-	return n;
+	n = e.rcpts;
+	for (size_t i = 0; i < n; i++)
+		*ret_here |= alias_is_here(&here, e.rcpt[i].addr);
+	envelope_free(&e);
+	return (int64_t)n;
 }
 
 /* Recipients that a message is to go to now: by its plan, else before aliases. */

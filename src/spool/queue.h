@@ -9,6 +9,7 @@
 #ifndef SPOOL_QUEUE_H
 #define SPOOL_QUEUE_H
 
+#include "mail/envelope.h"
 #include "spool/dir.h"
 #include "spool/spool.h"
 
@@ -108,6 +109,11 @@ int queue_find(struct spool *s, const struct id *id,
 /* Whose message is it? From the attested lines, which mailchuted wrote, of an open queue
  * file, whose offset stays. *ret_size: octets of the file. -EBADMSG: damaged; -errno. */
 int queue_owner(int fd, uid_t *ret_uid, int64_t *ret_size);
+/* Reads and parses the envelope of an open queue file, whose offset stays. *text is empty, or has
+ * the attested lines that are missing in front of a drop; it gets what was read, of which *ret is.
+ * 0, and the caller frees *ret; -EBADMSG: damaged or cut short, *ret_why says how; -errno. */
+int queue_envelope(int fd, struct buf *text, struct envelope *ret, size_t *ret_used,
+                   const char **ret_why);
 /* Moves a message, and its note as <id>.note, to hold/ or bad/ (a descriptor of spool's);
  * durable on return. Killed in between, the message is there and its note still in note/,
  * which aside.h and list.h know. */

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 /* "mailchute 1", U, a number of up to 10 digits, and the blank behind it. */
-enum { OWNER_LINES = 32 };
+enum { OWNER_LINES = 32, ENVELOPE_FIRST = 4096 /* holds the envelope of most */ };
 
 static bool is_there(int dir, const char *path)
 {
@@ -91,4 +91,32 @@ int queue_owner(int fd, uid_t *ret_uid, int64_t *ret_size)
 	*ret_uid = (uid_t)uid;
 	*ret_size = st.st_size;
 	return 0;
+}
+
+/* Each step doubles what is there, so that all of the parsing costs no more than a few times the
+ * last one. */
+int queue_envelope(int fd, struct buf *text, struct envelope *ret, size_t *ret_used,
+                   const char **ret_why)
+{
+	size_t missing = text->n, want = ENVELOPE_FIRST;
+	int r = -EAGAIN;
+
+	while (r == -EAGAIN) {
+		ssize_t n =
+		    pread(fd, buf_room(text, want), want, (off_t)(text->n - missing));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		text->n += (size_t)n;
+		text->p[text->n] = '\0';
+		r = envelope_parse(buf_view(text), ret, ret_used, ret_why);
+		if (r == -EAGAIN && n == 0) {
+			*ret_why = "it ends within the envelope";
+			r = -EBADMSG;
+		}
+		want = text->n;
+	}
+	return r;
 }

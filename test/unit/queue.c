@@ -882,15 +882,73 @@ static void parts_killed(void **state)
 	                 1); /* of the one at work: recovery took the others */
 }
 
+/* The envelope in front of a message, and of a drop whose attested lines are not there yet. */
+static void envelope(void **state)
+{
+	static const char attested[] = "mailchute 1\nU1000 -\nT1700000000\n";
+	static const struct {
+		const char *name, *ahead, *text;
+		unsigned more; /* recipients behind text */
+		bool ends;
+		int r;
+	} rows[] = {
+		{ "small", "",
+		  "mailchute 1\nU1000 -\nT1\nmailchute-drop 1\nFa@b.example\n", 1, true,
+		  0 },
+		{ "larger than a read", "",
+		  "mailchute 1\nU1000 -\nT1\nmailchute-drop 1\nFa@b.example\n", 3000,
+		  true, 0 },
+		{ "drop", attested, "mailchute-drop 1\nFa@b.example\n", 1, true, 0 },
+		{ "larger drop", attested, "mailchute-drop 1\nFa@b.example\n", 3000, true,
+		  0 },
+		{ "cut short", "",
+		  "mailchute 1\nU1000 -\nT1\nmailchute-drop 1\nFa@b.example\n", 3000,
+		  false, -EBADMSG },
+		{ "empty", "", "", 0, false, -EBADMSG },
+		{ "damaged", "", "mailchute 2\n", 1, true, -EBADMSG },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf file = BUF_INIT, text = BUF_INIT;
+		struct envelope e = { .uid = 0 };
+		const char *why = NULL;
+		size_t used = 0, size;
+		int fd, r;
+
+		buf_z(&text, rows[i].ahead);
+		buf_z(&file, rows[i].text);
+		for (unsigned n = 0; n < rows[i].more; n++)
+			buf_fmt(&file, "Rr%u@c.example\n", n);
+		if (rows[i].ends)
+			buf_z(&file, "\n");
+		size = text.n + file.n;
+		buf_z(&file, rows[i].ends ? "Subject: x\n\nx\n" : "");
+		put("message", buf_view(&file), 0600);
+		fd = open("message", O_RDONLY | O_CLOEXEC);
+		assert_true(fd >= 0);
+		r = queue_envelope(fd, &text, &e, &used, &why);
+		if (r != rows[i].r || (r < 0 && !why))
+			fail_msg("%s: %d, %s", rows[i].name, r, why ? why : "");
+		if (r == 0 && (e.rcpts != rows[i].more || used != size))
+			fail_msg("%s: %zu recipients, %zu octets", rows[i].name, e.rcpts,
+			         used);
+		assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
+		envelope_free(&e);
+		close(fd);
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(windows), T(order),         T(due_or_not),     T(news),
-		T(defer),   T(all_pass_ends), T(get_and_remove), T(put_aside),
-		T(late),    T(derived),       T(notes),          T(inherit),
-		T(disown),  T(reads),         T(routed),         T(route_and_back),
-		T(find),    T(owner),         T(parts),          T(parts_killed),
+		T(windows),  T(order),         T(due_or_not),     T(news),
+		T(defer),    T(all_pass_ends), T(get_and_remove), T(put_aside),
+		T(late),     T(derived),       T(notes),          T(inherit),
+		T(disown),   T(reads),         T(routed),         T(route_and_back),
+		T(find),     T(owner),         T(parts),          T(parts_killed),
+		T(envelope),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
