@@ -2,14 +2,12 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "mail/alias.h"
 #include "mail/envelope.h"
 #include "mail/note.h"
 #include "spool/journal.h"
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 enum {
@@ -155,22 +153,18 @@ _Static_assert(sizeof("job   note\n") + ID_LEN + 8 <=
 
 /* The envelope's recipients; 0: it is damaged. *ret_here: some are of this machine, which may be
  * aliases. */
-static int64_t envelope_rcpts(int fd, struct str hostname, bool *ret_here)
+static int64_t envelope_rcpts(int fd, const struct alias_here *here, bool *ret_here)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT;
-	struct alias_here here = { .hostname = hostname };
 	struct envelope e;
-	struct utsname u;
 	const char *why;
 	size_t used, n;
 
 	if (queue_envelope(fd, &text, &e, &used, &why) < 0)
 		return 0;
-	if (uname(&u) == 0)
-		here.nodename = str_z(u.nodename);
 	n = e.rcpts;
 	for (size_t i = 0; i < n; i++)
-		*ret_here |= alias_is_here(&here, e.rcpt[i].addr);
+		*ret_here |= alias_is_here(here, e.rcpt[i].addr);
 	envelope_free(&e);
 	return (int64_t)n;
 }
@@ -185,13 +179,13 @@ static void count_rcpts(struct route *r, const struct sched *s, struct job *j, i
 	int64_t n;
 
 	if (j->noted &&
-	    io_slurp_at(r->queue.s->note, j->place.id.c, &text, ENVELOPE_MAX) == 0 &&
+	    io_slurp_at(r->queue.s->note, j->place.id.c, &text, NOTE_FILE_MAX) == 0 &&
 	    note_parse(buf_view(&text), &note, &why) == 0) {
 		n = (int64_t)note.pending;
 		more = note.recompose;
 		note_free(&note);
 	} else {
-		n = envelope_rcpts(fd, s->hostname, &more);
+		n = envelope_rcpts(fd, &s->here, &more);
 	}
 	jobs_rcpts(&r->jobs, j, n > 0 ? n : 1, more);
 }

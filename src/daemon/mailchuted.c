@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
+#include <sys/utsname.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -44,6 +45,7 @@ struct daemon {
 	bool to_stderr, debug;
 	struct conf conf;
 	struct buf packed;
+	struct utsname names; /* sched.here */
 	struct spool spool;
 	struct sched sched;
 	struct intake intake;
@@ -105,7 +107,11 @@ static void conf_take(struct daemon *d, struct conf *fresh, struct buf *packed)
 	d->packed = *packed;
 	*packed = (struct buf)BUF_INIT;
 	d->sched.packed = buf_view(&d->packed);
-	d->sched.hostname = str_z(d->conf.hostname);
+	d->sched.here = (struct alias_here){
+		.hostname = str_z(d->conf.hostname),
+		.nodename = str_z(uname(&d->names) == 0 ? d->names.nodename : ""),
+		.elsewhere = d->conf.domain_given ? str_z(d->conf.domain) : STR_NONE
+	};
 	conf_groups(&d->conf, &groups);
 	who_ask_groups(&groups);
 	strv_free(&groups);

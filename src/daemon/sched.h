@@ -11,6 +11,7 @@
 #include "daemon/breaker.h"
 #include "daemon/budget.h"
 #include "daemon/jobs.h"
+#include "mail/alias.h"
 #include "prog/job.h"
 
 enum { ROUTE_JOBS_MAX = JOBS_MAX, ROUTE_PARTS_MAX = 1000 };
@@ -90,11 +91,11 @@ enum journal_result {
 /* What all routes share. */
 struct sched {
 	struct spool *spool;
-	const char *libexec; /* folder of mailchute-push */
-	struct str packed;   /* configuration for push */
-	struct str hostname; /* of it */
-	unsigned jobs_max;   /* of one push, as descriptors allow; 0: JOBS_MAX */
-	bool leaving;        /* no new jobs: mailchuted is about to end */
+	const char *libexec;    /* folder of mailchute-push */
+	struct str packed;      /* configuration for push */
+	struct alias_here here; /* of it: this machine's names */
+	unsigned jobs_max;      /* of one push, as descriptors allow; 0: JOBS_MAX */
+	bool leaving;           /* no new jobs: mailchuted is about to end */
 	/* Messages of which a journal has more to say than could be applied: not to be sent. */
 	struct jobs *stuck;
 	enum journal_result *replayed; /* what came of the journals that are kept */

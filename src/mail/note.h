@@ -27,6 +27,8 @@
 
 #include "mail/compose.h"
 
+enum { NOTE_FILE_MAX = 64 << 20 }; /* octets of a note that are read */
+
 enum note_state {
 	NOTE_PENDING = 0,
 	NOTE_DONE = 'D',

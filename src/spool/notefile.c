@@ -1,13 +1,14 @@
 #include "spool/notefile.h"
 #include "base/io.h"
 #include "mail/envelope.h"
+#include "mail/note.h"
 #include "spool/queue.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NOTE_MAX = 64 << 20, DERIVED_NAME = ID_LEN + 16 };
+enum { DERIVED_NAME = ID_LEN + 16 };
 
 int note_write(struct spool *s, const struct id *id, struct str text)
 {
@@ -230,7 +231,7 @@ bool note_to_recompose(struct spool *s, const struct id *id)
 	_cleanup_buf_ struct buf text = BUF_INIT;
 	struct str rest, line;
 
-	if (io_slurp_at(s->note, id->c, &text, NOTE_MAX) < 0)
+	if (io_slurp_at(s->note, id->c, &text, NOTE_FILE_MAX) < 0)
 		return false;
 	rest = buf_view(&text);
 	while (rest.n && str_cut(&rest, '\n', &line))
@@ -245,7 +246,7 @@ static bool note_tells(struct spool *s, const struct id *parent, unsigned n)
 	struct str rest, line;
 	char want[16];
 
-	if (io_slurp_at(s->note, parent->c, &text, NOTE_MAX) < 0)
+	if (io_slurp_at(s->note, parent->c, &text, NOTE_FILE_MAX) < 0)
 		return false;
 	snprintf(want, sizeof(want), "b %u", n);
 	rest = buf_view(&text);

@@ -745,6 +745,72 @@ static void asked_and_rate(void **state)
 	hub_end(&u);
 }
 
+/* A rate of recipients: a message that may be to an alias goes alone, whose recipients nobody knows
+ * before; others go with the number of theirs. */
+static void how_many(void **state)
+{
+	static const char result[] = "r 1 T 1700000000 450 450 4.2.1 busy\n";
+	static const struct {
+		const char *name, *rcpt, *elsewhere;
+		size_t note; /* octets of results in its note; 0: it has none */
+		int64_t rcpts;
+		bool more;
+	} rows[] = {
+		{ "another machine's", "b@isp.example", "", 0, 2, false },
+		{ "ours", "b@box.example.org", "", 0, 2, true },
+		{ "ours by its own name", "b@node", "", 0, 2, true },
+		{ "bare", "b", "", 0, 2, true },
+		{ "our name is a domain of others'", "b@box.example.org",
+		  "box.example.org", 0, 2, false },
+		{ "note", "b@box.example.org", "", 1, 1, false },
+		{ "large note", "b@box.example.org", "", ENVELOPE_MAX, 1, false },
+	};
+	struct hub u;
+
+	hub_begin(&u, *state);
+	u.h.rates = 1;
+	u.h.rate[0] = (struct conf_rate){ .n = 500, .seconds = 60, .recipients = true };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf text = BUF_INIT;
+		const struct job *j;
+		struct route r;
+
+		u.s.here = (struct alias_here){ .hostname = STR("box.example.org"),
+			                        .nodename = STR("node"),
+			                        .elsewhere = str_z(rows[i].elsewhere) };
+		buf_fmt(&text,
+		        "mailchute 1\nU1000 -\nT1700000000\nmailchute-drop 1\n"
+		        "Fa@isp.example\nRc@isp.example\nR%s\n\nSubject: x\n\nx\n",
+		        rows[i].rcpt);
+		put("queue/new/" MESSAGE, buf_view(&text), 0600);
+		buf_reset(&text);
+		buf_z(&text, "mailchute-note 1\nSa@isp.example\n"
+		             "Phub c@isp.example\nPhub b@isp.example\n.\n"
+		             "r 2 D 1700000000 250 250 ok\n");
+		for (size_t n = 0; n < rows[i].note; n += strlen(result))
+			buf_z(&text, result);
+		if (rows[i].note)
+			put("note/" MESSAGE, buf_view(&text), 0600);
+		push_says("exec sleep 20");
+		assert_int_equal(
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		route_news(&r);
+		route_work(&r, &u.s, NOW);
+		assert_int_equal(r.jobs.n, 1);
+		j = jobs_next(&r.jobs, NULL);
+		if (j->rcpts != rows[i].rcpts || j->more_rcpts != rows[i].more)
+			fail_msg("%s: %lld recipients%s", rows[i].name,
+			         (long long)j->rcpts, j->more_rcpts ? ", or more" : "");
+		kill(r.pid, SIGKILL);
+		hear_all(&r, &u.s, NOW, 2000);
+		assert_int_equal(r.pid, 0);
+		unlink("queue/new/" MESSAGE);
+		unlink("note/" MESSAGE);
+		route_close(&r);
+	}
+	hub_end(&u);
+}
+
 /* A start tries what is down, but not within a minute after the last try. */
 static void started(void **state)
 {
@@ -822,6 +888,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(asked, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked_for_one, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked_and_rate, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(how_many, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(started, bed_setup, bed_teardown),
 	};
 
