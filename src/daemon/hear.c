@@ -174,12 +174,10 @@ static void spent(struct route *r, const struct job *j, int64_t now)
 	int64_t accepted = 0, refused = 0, all = j->rcpts > 1 ? j->rcpts : 1;
 	uint64_t code;
 
+	if (r->budget.rows == 0)
+		return;
 	while (rest.n && str_cut(&rest, '\n', &line)) {
-		bool doubt = str_starts(line, STR("d "));
-
-		if (doubt)
-			refused = all > accepted + refused ? all - accepted : refused;
-		if (doubt || !str_starts(line, STR("r ")))
+		if (!str_starts(line, STR("r ")))
 			continue;
 		line = str_from(line, 2);
 		for (size_t i = 0; i < ARRAY_LEN(f); i++)
@@ -190,6 +188,8 @@ static void spent(struct route *r, const struct job *j, int64_t now)
 		accepted += str_eq(f[1], STR("D"));
 		refused += !str_eq(f[1], STR("D"));
 	}
+	if (job_in_doubt(j) && all > accepted + refused)
+		refused = all - accepted;
 	budget_tried(&r->budget, now, accepted, refused);
 }
 
