@@ -120,7 +120,7 @@ bool deal_waits(struct route *r, int64_t now)
 		r->rate = *row;
 	}
 	r->besides = WAIT_NONE;
-	if (r->host->hold && !r->asked) {
+	if (route_on_hold(r)) {
 		r->besides = r->wait;
 		r->wait = WAIT_HOLD;
 	}

@@ -89,9 +89,9 @@ void route_down(struct route *r, struct str why, int64_t now)
 	log_value(&line, "code", code);
 	log_text(&line, "text", rest.p ? rest : STR(""));
 	/* Who asks when a line has just come up asks before all of it is there. */
-	r->asked &= r->stopping || (str_starts(why, STR("connect ")) &&
-	                            clock_ms() + wait * 1000 < r->asked_until);
-	if (r->host && r->host->hold && !r->asked)
+	r->asked &= r->stopping ||
+	            (route_unreached(why) && clock_ms() + wait * 1000 < r->asked_until);
+	if (route_on_hold(r))
 		buf_z(&line, " next=when-asked");
 	else
 		buf_fmt(&line, " next=%llds", (long long)wait);
@@ -162,8 +162,7 @@ static void run_ended(struct route *r, const struct sched *s, int64_t now)
 	r->stopping = false;
 	/* It may have died of that, or its host may break off when it sees it: so would the
 	 * next. */
-	if (status != 0 ||
-	    (!r->reached && !str_starts(buf_view(&r->why), STR("connect "))))
+	if (status != 0 || (!r->reached && !route_unreached(buf_view(&r->why))))
 		buf_reset(&r->ticket);
 	if (r->state == ROUTE_AT_WORK && died_by_itself(r, status) && only &&
 	    ++r->crashes >= CRASHES_MAX) {

@@ -76,6 +76,18 @@ struct route {
 	struct conf_rate rate;         /* WAIT_RATE: the one that is used up */
 };
 
+/* Down or not, it waits for somebody to ask. */
+static inline bool route_on_hold(const struct route *r)
+{
+	return r->host && r->host->hold && !r->asked;
+}
+
+/* Of route.why: could the host not be reached? */
+static inline bool route_unreached(struct str why)
+{
+	return str_starts(why, STR("connect "));
+}
+
 /* What came of a journal, or of several. */
 enum journal_result {
 	JOURNAL_DONE,

@@ -87,7 +87,7 @@ static enum route_wait waits_for(const struct route *r)
 {
 	if (r->state != ROUTE_DOWN)
 		return r->wait;
-	return r->host && r->host->hold && !r->asked ? WAIT_HOLD : WAIT_NONE;
+	return route_on_hold(r) ? WAIT_HOLD : WAIT_NONE;
 }
 
 void route_state_print(const struct route *r, struct buf *b)
@@ -188,8 +188,7 @@ bool route_is_cut_off(const struct route *r)
 {
 	return (r->state == ROUTE_DOWN ||
 	        (r->state == ROUTE_AT_WORK && r->step && !r->reached)) &&
-	       !r->gone && str_starts(buf_view(&r->why), STR("connect ")) &&
-	       (!r->host || !r->host->hold || r->asked);
+	       !r->gone && route_unreached(buf_view(&r->why)) && !route_on_hold(r);
 }
 
 void route_reach(struct route *r)
