@@ -16,6 +16,13 @@ int64_t clock_steady_ms(void);
  * (CLOCK_TEST names a file with the number, and behind it how many of them have passed for
  * clock_steady_ms(), too). */
 int64_t clock_ahead(void);
+/* 2020, in seconds: real clocks are later. */
+#define CLOCK_SANE INT64_C(1577836800)
+/* Is t of a clock that was not set yet? One that never is, is as good as any to tell ages. */
+static inline bool clock_was_unset(int64_t t, int64_t now)
+{
+	return t < CLOCK_SANE && now >= CLOCK_SANE;
+}
 /* The last second that a date of mail can say: 9999-12-31. */
 #define CLOCK_MAX INT64_C(253402300799)
 /* Appends "Sun, 22 Nov 2026 01:46:00 +0000" (RFC 5322 3.3), always in UTC, no locale. What

@@ -1,10 +1,9 @@
 #include "daemon/rate.h"
+#include "base/clock.h"
 
 /* More than any budget and any clock: sums stay in range. */
 #define RATE_N_MAX INT64_C(1000000000000)
 #define RATE_TIME_MAX INT64_C(1000000000000)
-/* 2020: before that a clock was not set yet. */
-#define RATE_TIME_SET INT64_C(1577836800)
 
 /* Pieces of such a length that those that touch a span find room. */
 static int64_t piece(const struct rate *r)
@@ -58,8 +57,7 @@ static void tidy(struct rate *r, int64_t now)
 	for (size_t i = 0; i < RATE_SLOTS; i++) {
 		struct rate_slot *s = &r->slot[i];
 
-		if (s->n &&
-		    (s->at > now || (s->at < RATE_TIME_SET && now >= RATE_TIME_SET))) {
+		if (s->n && (s->at > now || clock_was_unset(s->at, now))) {
 			future += s->n;
 			s->n = 0;
 		} else if (s->n && ends(r, s) <= now) {

@@ -12,8 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CLOCK_SANE INT64_C(1577836800) /* 2020: real clocks are later */
-
 /* In the child: the descriptors go to their places, everything else is close-on-exec. */
 NORETURN static void push_exec(const char *libexec, const char *route, bool router,
                                const int fds[4])
@@ -65,7 +63,7 @@ static int known_send(struct route *r)
 	int64_t now = clock_real();
 	char text[96];
 
-	if (r->down_since < CLOCK_SANE && now >= CLOCK_SANE)
+	if (clock_was_unset(r->down_since, now))
 		r->down_since = now;
 	/* Nobody tried: the machine slept or was off, or its clock jumped. */
 	if (r->step && now - r->next_try > UNTRIED)

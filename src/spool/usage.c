@@ -1,4 +1,5 @@
 #include "spool/usage.h"
+#include "base/clock.h"
 #include "spool/queue.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -184,12 +185,9 @@ struct search {
 	int64_t now, odd_since;
 };
 
-/* A clock that was never set, all of the time, is as good as any to tell ages. */
 static bool odd(int64_t t, int64_t now)
 {
-	const int64_t year_2020 = 1577836800;
-
-	return t > now + USAGE_AHEAD || (t < year_2020 && now >= year_2020);
+	return t > now + USAGE_AHEAD || clock_was_unset(t, now);
 }
 
 /* A file is hardly older than its id: what is younger by that need not be asked. */
