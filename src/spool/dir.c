@@ -20,32 +20,23 @@ DIR *dir_open(int at, const char *name)
 	return d;
 }
 
-bool dir_hex(const char *p, size_t n, uint64_t *ret)
+bool dir_bucket(const char *name, uint32_t *ret)
 {
-	uint64_t v = 0;
+	enum { DIGITS = 8 };
+	uint32_t v = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		char c = p[i];
+	for (int i = 0; i < DIGITS; i++) {
+		char c = name[i];
 
 		if (c >= '0' && c <= '9')
-			v = v << 4 | (uint64_t)(c - '0');
+			v = v << 4 | (uint32_t)(c - '0');
 		else if (c >= 'a' && c <= 'f')
-			v = v << 4 | (uint64_t)(c - 'a' + 10);
+			v = v << 4 | (uint32_t)(c - 'a' + 10);
 		else
 			return false; /* also at the end of a name that is too short */
 	}
 	*ret = v;
-	return true;
-}
-
-bool dir_bucket(const char *name, uint32_t *ret)
-{
-	uint64_t v;
-
-	if (!dir_hex(name, 8, &v) || name[8] != '\0' || v == 0)
-		return false;
-	*ret = (uint32_t)v;
-	return true;
+	return name[DIGITS] == '\0' && v != 0;
 }
 
 bool dir_route(const char *name)

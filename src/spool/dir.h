@@ -12,8 +12,6 @@ enum { DIR_WINDOW = 256 };
 /* A folder, not through a symbolic link, with an offset of its own also when name is ".".
  * NULL: errno says why. */
 DIR *dir_open(int at, const char *name);
-/* The number that n lower-case hexadecimal digits at p say (n at most 16). False: others. */
-bool dir_hex(const char *p, size_t n, uint64_t *ret);
 /* Is it the name of a bucket, 8 digits and not 0? */
 bool dir_bucket(const char *name, uint32_t *ret);
 /* May it be a route's folder in queue/? Not "new", and no longer than a route's name is. */

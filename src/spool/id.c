@@ -73,6 +73,11 @@ struct id id_derive(const struct id *parent, unsigned n)
 	return from_number(v | (uint64_t)(at % DERIVED_MAX + 1) << DERIVED_SHIFT | low);
 }
 
+int64_t id_ms(const struct id *id)
+{
+	return (int64_t)(to_number(id) >> TIME_SHIFT);
+}
+
 struct str id_str(const struct id *id)
 {
 	return (struct str){ id->c, ID_LEN };

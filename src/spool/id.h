@@ -19,6 +19,8 @@ struct id id_make(int64_t ms, unsigned random16);
 /* The id of the n-th (1, 2, ...) message that the daemon derives from a message (its
  * DSNs): same every time, different from every other id. */
 struct id id_derive(const struct id *parent, unsigned n);
+/* When it was made: the 44 bits of the time. A derived one: when its parent was. */
+int64_t id_ms(const struct id *id);
 struct str id_str(const struct id *id);
 /* A total order that is also the order of age. */
 int id_cmp(const struct id *a, const struct id *b);

@@ -9,7 +9,6 @@ enum {
 	WRITER_DEAD_AFTER = 36 * 3600,
 	JUNK_KEPT = 36 * 3600,
 	JUNK_REMOVALS = 4096, /* in one call */
-	TIME_DIGITS = 11,     /* of an id: milliseconds */
 	PARTS_PENDING = 64,
 };
 
@@ -36,16 +35,16 @@ static void sweep_junk(struct spool *s, int64_t now)
 	DIR *d = dir_open(s->junk, ".");
 	const struct dirent *e;
 	int removed = 0;
-	uint64_t ms;
+	struct id id;
 
 	if (!d)
 		return;
 	while (removed < JUNK_REMOVALS && (e = readdir(d))) {
 		int64_t age;
 
-		if (!id_ok(e->d_name) || !dir_hex(e->d_name, TIME_DIGITS, &ms))
+		if (!id_from(str_z(e->d_name), &id))
 			continue;
-		age = now - (int64_t)(ms / 1000);
+		age = now - id_ms(&id) / 1000;
 		/* From the future: the clock was wrong then. */
 		if (age < JUNK_KEPT && age > -JUNK_KEPT)
 			continue;

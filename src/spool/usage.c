@@ -193,16 +193,12 @@ static bool odd(int64_t t, int64_t now)
 /* A file is hardly older than its id: what is younger by that need not be asked. */
 static void look_at(void *arg, int at, const char *path, const struct id *id)
 {
-	enum { ID_TIME_DIGITS = 11 }; /* milliseconds */
 	struct search *s = arg;
 	struct oldest *o = &s->found;
 	struct stat st;
-	uint64_t ms = 0;
-	int64_t since;
+	int64_t since = id_ms(id) / 1000;
 
 	o->messages++;
-	dir_hex(id->c, ID_TIME_DIGITS, &ms);
-	since = (int64_t)(ms / 1000);
 	if (o->id.c[0] && since > o->since && !odd(since, s->now))
 		return;
 	if (fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) < 0)

@@ -57,12 +57,16 @@ static void test_make(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct id id = id_make(rows[i].ms, rows[i].random);
+		struct id id = id_make(rows[i].ms, rows[i].random),
+		          of = id_derive(&id, 3);
+		int64_t ms = rows[i].ms & INT64_C(0xfffffffffff);
 
 		if (strcmp(id.c, rows[i].want) != 0)
 			fail_msg("%s: want %s, got %s", rows[i].name, rows[i].want, id.c);
 		if (!id_ok(id.c) || !str_eq(id_str(&id), str_z(rows[i].want)))
 			fail_msg("%s: no id", rows[i].name);
+		if (id_ms(&id) != ms || id_ms(&of) != ms)
+			fail_msg("%s: not of that time", rows[i].name);
 	}
 }
 
