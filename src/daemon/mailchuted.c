@@ -119,14 +119,14 @@ static void conf_take(struct daemon *d, struct conf *fresh, struct buf *packed)
 	         d->debug);
 }
 
-static void reload(struct daemon *d, int64_t now)
+static void reload(struct daemon *d)
 {
 	_cleanup_buf_ struct buf packed = BUF_INIT;
 	struct conf fresh;
 	bool ok = conf_read(d, &fresh, &packed) == 0;
+	int64_t now = clock_real();
 
 	/* That took a while, and a push whose host has let it in is not to be cut off. */
-	now = clock_real();
 	routes_hear_all(&d->routes, &d->sched, now);
 	if (ok && routes_reload(&d->routes, &d->sched, &fresh, now) == 0) {
 		conf_take(d, &fresh, &packed);
@@ -159,13 +159,13 @@ static void on_count(void *arg, uid_t uid, int64_t octets, int sign)
 
 /* Events */
 
-static void on_signal(struct daemon *d, int64_t now)
+static void on_signal(struct daemon *d)
 {
 	struct signalfd_siginfo si;
 
 	while (read(d->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGHUP) {
-			reload(d, now);
+			reload(d);
 		} else if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT) {
 			log_line(LOG_LEVEL_INFO, "leaving signal=%u", si.ssi_signo);
 			d->sched.leaving = true;
@@ -268,7 +268,7 @@ static void hear_fixed(struct daemon *d, const struct pollfd p[FIXED_POLLS], int
 	uint64_t ticks;
 
 	if (p[0].revents)
-		on_signal(d, now);
+		on_signal(d);
 	if (p[1].revents) {
 		if (spool_wake_drain(&d->spool))
 			routes_try_now(&d->routes, STR(""), now, false);
