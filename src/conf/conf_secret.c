@@ -28,10 +28,6 @@ static int check(const struct stat *st, const char *path, bool credential,
 		buf_fmt(err, "%s is larger than 64 KiB; it should hold one secret", path);
 		return -EFBIG;
 	}
-	if (st->st_size == 0) {
-		buf_fmt(err, "%s is empty; write the secret into it", path);
-		return -EINVAL;
-	}
 	return 0;
 }
 
@@ -39,14 +35,14 @@ static int check(const struct stat *st, const char *path, bool credential,
 static bool blank(int fd, const struct stat *st)
 {
 	char head[16];
-	ssize_t n =
-	    (size_t)st->st_size <= sizeof(head) ? pread(fd, head, sizeof(head), 0) : 0;
-	bool other = n <= 0;
+	ssize_t i = 0, n = -1;
 
-	for (ssize_t i = 0; i < n; i++)
-		other |= head[i] != '\n' && head[i] != '\r';
+	if (st->st_size <= (off_t)sizeof(head))
+		n = pread(fd, head, sizeof(head), 0);
+	while (i < n && (head[i] == '\n' || head[i] == '\r'))
+		i++;
 	explicit_bzero(head, sizeof(head));
-	return !other;
+	return i == n;
 }
 
 /* A symbolic link is followed (secrets are often mounted so); what counts is the file
