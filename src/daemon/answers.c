@@ -94,8 +94,8 @@ void answers_flush(struct answers *a)
 {
 	_cleanup_buf_ struct buf words = BUF_INIT, others = BUF_INIT;
 
-	if (!a->desk || !desk_flushing(a->desk) ||
-	    (a->intake->scan && !a->intake->stopped) || !routes_quiet(a->routes))
+	if (!desk_flushing(a->desk) || (a->intake->scan && !a->intake->stopped) ||
+	    !routes_quiet(a->routes))
 		return;
 	buf_fmt(&words, "%lu done with", routes_removed_ever(a->routes) - a->flush_from);
 	if (a->intake->stopped)

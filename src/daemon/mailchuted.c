@@ -227,8 +227,7 @@ static int sleep_ms(const struct daemon *d)
 	const int64_t at[] = { leaving ? -1 : intake_next(&d->intake),
 		               d->sync_at,
 		               d->sweep_at,
-		               leaving || !d->answers.desk ? -1
-		                                           : desk_next(d->answers.desk),
+		               leaving ? -1 : desk_next(d->answers.desk),
 		               d->watch_at,
 		               leaving ? -1 : alert_next(&d->alert),
 		               d->state.at ? d->state.at : -1,
@@ -302,7 +301,7 @@ static void wait_and_hear(struct daemon *d)
 	p[2] = (struct pollfd){ .fd = d->timer, .events = POLLIN };
 	p[3] = (struct pollfd){ .fd = d->intake.census.fd, .events = POLLIN };
 	p[4] = (struct pollfd){ .fd = d->alert.child.fd, .events = POLLIN };
-	if (d->answers.desk && !d->sched.leaving)
+	if (!d->sched.leaving)
 		desk_n = desk_polls(d->answers.desk, p + FIXED_POLLS);
 	of_routes = p + FIXED_POLLS + desk_n;
 	routes_n = routes_polls(&d->routes, of_routes);
@@ -310,7 +309,7 @@ static void wait_and_hear(struct daemon *d)
 		now = clock_real();
 		hear_fixed(d, p, now);
 		routes_hear(&d->routes, &d->sched, of_routes, routes_n, now);
-		if (d->answers.desk && !d->sched.leaving)
+		if (!d->sched.leaving)
 			desk_hear(d->answers.desk, p + FIXED_POLLS, desk_n);
 		if (now >= d->rescan || d->rescan > now + RESCAN_EVERY)
 			rescan(d, now);
