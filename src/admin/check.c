@@ -36,7 +36,9 @@ void check_good(struct check *c, const char *fmt, ...)
 	va_end(ap);
 }
 
-void check_note(struct check *c, const char *fmt, ...)
+/* Of what is odd. */
+static void check_note(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void check_note(struct check *c, const char *fmt, ...)
 {
 	va_list ap;
 

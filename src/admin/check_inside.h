@@ -13,9 +13,8 @@ struct check {
 	struct buf out;
 };
 
-/* A line each, of what is right, of what is odd, and of what is wrong. */
+/* A line each, of what is right and of what is not. */
 void check_good(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void check_note(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void check_wrong(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same of each line of a text. */
 void check_wrong_lines(struct check *c, struct str text);
