@@ -28,7 +28,7 @@ struct budget {
  * NULL. */
 void budget_conf(struct budget *b, const struct smarthost *h);
 void budget_free(struct budget *b);
-/* A run begins, or has ended. */
+/* A run has ended. */
 void budget_run(struct budget *b);
 /* Does it matter how many recipients a message has? */
 bool budget_of_recipients(const struct budget *b);

@@ -271,7 +271,6 @@ static bool run_begin(struct route *r, const struct sched *s, int64_t now)
 {
 	r->last_try = now;
 	queue_changed(&r->queue);
-	budget_run(&r->budget);
 	r->queue.unsynced = false;
 	if (push_start(r, s) < 0) {
 		route_down(r, STR("push 0 mailchute-push cannot be started"), now);

@@ -3,10 +3,10 @@
  *
  * Looks things up for mailchuted and ends: libconfuse and NSS stay out of the process that
  * sleeps for months, and one that hangs is killed without harm. Writes the packed
- * configuration (without a look at files that it names, for who may not read them), or
- * "uid gid login", the gecos field, and those of the groups that the user is in, parted by
- * commas, on a line each. Its exit status is an errno; then standard output
- * says why.
+ * configuration, or "uid gid login", the gecos field, and those of the groups that the user is
+ * in, parted by commas, on a line each. Of the files that the configuration names, conf looks at
+ * those for sending, conf-listen at the certificates of listen sections: the others are for
+ * other users to read. Its exit status is an errno; then standard output says why.
  */
 #include "base/io.h"
 #include "conf/conf.h"
