@@ -20,6 +20,7 @@ enum {
 	KEPT_MS = 1000,           /* after one has left: those kept waiting may come in */
 	ADOPT_RETRY_MS = 10000,   /* after the disk was full */
 	CENSUS_AFTER_MS = 1000,   /* what goes at once need not be counted */
+	CENSUS_AGAIN_MS = 300000, /* after one that failed */
 	CENSUS_MAX = 1 << 20,     /* octets that the counting child may say */
 	DOOR_SHUT = 600,          /* seconds that a shut door stays so without us */
 	DOOR_RENEW = 300,
@@ -43,8 +44,10 @@ static int census(void *arg, struct buf *out)
 static void census_begin(struct intake *in)
 {
 	in->census_at = -1;
-	if (child_begin(&in->census, census, in->spool, CENSUS_MAX) < 0)
+	if (child_begin(&in->census, census, in->spool, CENSUS_MAX) < 0) {
+		in->census_at = clock_ms() + CENSUS_AFTER_MS;
 		return;
+	}
 	in->spool->uncounted = false;
 	memset(&in->gone, 0, sizeof(in->gone));
 }
@@ -89,6 +92,7 @@ void intake_census(struct intake *in)
 	} else {
 		log_line(LOG_LEVEL_WARNING, "spool-error what=count why=\"%s\"",
 		         strerror(-e));
+		in->census_at = clock_ms() + CENSUS_AGAIN_MS;
 	}
 	buf_free(&in->census.said);
 }

@@ -44,7 +44,7 @@ struct intake {
 	size_t takens;
 	unsigned taken_n;
 	struct usage usage;
-	int64_t census_at;   /* to begin the first count; -1: it has begun */
+	int64_t census_at;   /* to begin the first count, or after a failure; -1: not */
 	struct child census; /* counts what waits */
 	struct usage gone;   /* what left meanwhile */
 	bool shut;           /* for all but root */

@@ -3,6 +3,7 @@
 #include "daemon/intake.h"
 #include "prog/who.h"
 #include <poll.h>
+#include <sys/resource.h>
 
 enum { OTHERS = 6000, DROPS = 20 };
 
@@ -161,6 +162,70 @@ static void counts_later(void **state)
 	intake_close(&take);
 }
 
+/* Until the count that has begun is over. */
+static void counted(struct intake *in)
+{
+	assert_true(in->census.fd >= 0);
+	while (in->census.fd >= 0)
+		intake_census(in);
+}
+
+/* Milliseconds until something is to be done; then it has come. */
+static int64_t wait_for_count(struct intake *in)
+{
+	int64_t next = intake_next(in), wait = next - clock_ms();
+
+	assert_true(next >= 0);
+	assert_int_equal(next, in->census_at);
+	in->census_at = clock_ms();
+	return wait;
+}
+
+/* A count that cannot begin, or fails, is made again: not at once, and until it succeeds. */
+static void counts_again(void **state)
+{
+	struct bed *b = *state;
+	struct conf c = { .max_message_size = 1 << 20 };
+	struct id waits = nth(1);
+	struct rlimit was, none;
+	struct intake take;
+	int free_fd;
+
+	put(in("queue/new", &waits, ""),
+	    STR("mailchute 1\nU1000 -\nT1700000000\nmailchute-drop 1\nFa@b.example\n"
+	        "Rb@c.example\n\nSubject: x\n\nx\n"),
+	    0600);
+	intake_open(&take, &b->s, &c);
+	look(&take);
+	wait_for_count(&take);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	free_fd = dup(0);
+	close(free_fd);
+	none = (struct rlimit){ (rlim_t)free_fd, was.rlim_max };
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+		take.changed = false;
+		intake_door(&take, NOW);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+		assert_int_equal(take.census.fd, -1);
+		assert_in_range(wait_for_count(&take), 500, 120000);
+	}
+	assert_int_equal(rename("queue", "elsewhere"), 0);
+	for (int i = 0; i < 2; i++) {
+		intake_door(&take, NOW);
+		counted(&take);
+		intake_door(&take, NOW);
+		assert_int_equal(take.census.fd, -1); /* not at once */
+		assert_in_range(wait_for_count(&take), 10000, 3600000);
+	}
+	assert_int_equal(rename("elsewhere", "queue"), 0);
+	intake_door(&take, NOW);
+	counted(&take);
+	assert_int_equal(usage_of(&take.usage, 1000), 1);
+	assert_int_equal(intake_next(&take), -1);
+	intake_close(&take);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +233,7 @@ int main(void)
 		                                bed_teardown),
 		cmocka_unit_test_setup_teardown(rests, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(counts_later, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(counts_again, bed_setup, bed_teardown),
 	};
 
 	return cmocka_run_group_tests_name("intake", tests, NULL, NULL);
