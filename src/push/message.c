@@ -10,7 +10,6 @@ enum {
 	READ_FIRST =
 	    8192, /* most messages are smaller: then their text has no spare room */
 	READ_AHEAD = 65536,
-	NOTE_MAX = 64 << 20,
 };
 
 /* What Received and Message-ID call us when no full name is known: the short one. */
@@ -126,7 +125,7 @@ static int load_note(struct message *m, int note, const char **ret_why)
 
 	if (note < 0)
 		return 0;
-	e = io_slurp(note, &m->note_text, NOTE_MAX);
+	e = io_slurp(note, &m->note_text, NOTE_FILE_MAX);
 	if (e == 0)
 		e = note_parse(buf_view(&m->note_text), &m->note, ret_why);
 	m->noted = e == 0;

@@ -4,45 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEAD_FIRST = 4096 }; /* octets that hold the envelope of most messages */
-
-static ssize_t read_at(int fd, void *p, size_t n, off_t at)
-{
-	ssize_t r;
-
-	do
-		r = pread(fd, p, n, at);
-	while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : r;
-}
-
-/* Reads on until the envelope is whole. Each step doubles what is there, so that all of the
- * parsing costs no more than a few times the last one. */
 static int load_envelope(struct entry *e)
 {
-	size_t want = HEAD_FIRST;
-	int r = -EAGAIN;
+	int r = queue_envelope(e->item->fd, &e->head, &e->env, &e->head_used, &e->bad);
 
-	while (r == -EAGAIN) {
-		ssize_t n = read_at(e->item->fd, buf_room(&e->head, want), want,
-		                    (off_t)(e->head.n - e->attested));
-
-		if (n < 0)
-			return (int)n;
-		e->head.n += (size_t)n;
-		e->head.p[e->head.n] = '\0';
-		r = envelope_parse(buf_view(&e->head), &e->env, &e->head_used, &e->bad);
-		if (r == -EAGAIN && n == 0) {
-			e->bad = "it ends within the envelope";
-			return 0;
-		}
-		want = e->head.n;
-	}
-	if (r == 0)
-		e->bad = NULL;
-	else
-		e->env = (struct envelope){ .uid = 0 };
-	return 0;
+	/* Then e->bad says why. */
+	return r == -EBADMSG ? 0 : r;
 }
 
 /* fstat has the size and a drop's owner; who owns a queue file is in its attested lines. */
@@ -79,7 +46,7 @@ static void load_note(struct entry *e)
 	if (e->item->note < 0)
 		return;
 	if (lseek(e->item->note, 0, SEEK_SET) < 0 ||
-	    io_slurp(e->item->note, &e->note_text, ENTRY_NOTE_MAX) < 0) {
+	    io_slurp(e->item->note, &e->note_text, NOTE_FILE_MAX) < 0) {
 		e->note_bad = "it cannot be read";
 		return;
 	}

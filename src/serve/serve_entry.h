@@ -7,8 +7,6 @@
 #include "mail/note.h"
 #include "spool/list.h"
 
-enum { ENTRY_NOTE_MAX = 64 << 20 }; /* octets of a note that are read */
-
 struct entry {
 	const struct list_item *item; /* borrowed */
 	uint64_t uid;                 /* whose it is */
@@ -31,7 +29,7 @@ struct entry {
 
 /* Reads a message of which the viewer may know: all: every one, else those of uid. 0;
  * -EACCES: not his; -errno: cannot be read. Content is hostile, memory is bounded (by
- * ENVELOPE_MAX and ENTRY_NOTE_MAX). The caller frees, also after an error. */
+ * ENVELOPE_MAX and NOTE_FILE_MAX). The caller frees, also after an error. */
 int entry_load(struct entry *e, const struct list_item *item, bool all, uint64_t uid);
 void entry_free(struct entry *e);
 

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-static_assert(ENTRY_NOTE_MAX < UINT32_MAX, "struct event holds offsets");
+static_assert(NOTE_FILE_MAX < UINT32_MAX, "struct event holds offsets");
 
 /* A line of the note behind its plan. */
 struct event {
