@@ -286,6 +286,7 @@ static bool try_slow(struct push *p, struct verdict *why)
 		i++;
 	if (i == t->addresses)
 		return false;
+	push_skipped(p, str_z(p->at->name), buf_view(&why->text));
 	t->address[i] = t->address[0];
 	t->address[0] = p->slow_at;
 	return try_some(p, t, 1, false, why);
