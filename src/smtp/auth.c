@@ -292,17 +292,20 @@ void auth_free(struct auth *a)
 
 bool auth_shows(struct str text, struct str secret, size_t least)
 {
-	struct str few = text, many = secret;
+	bool in[256] = { false };
+	size_t run = 0;
 
 	if (secret.n < least)
 		return secret.n && memmem(text.p, text.n, secret.p, secret.n);
-	if (text.n > secret.n) {
-		few = secret;
-		many = text;
-	}
-	for (size_t i = 0; i + least <= few.n; i++)
-		if (memmem(many.p, many.n, few.p + i, least))
+	for (size_t i = 0; i < secret.n; i++)
+		in[(unsigned char)secret.p[i]] = true;
+	/* Only where so many of its octets are in a row is it searched. */
+	for (size_t i = 0; i < text.n; i++) {
+		run = in[(unsigned char)text.p[i]] ? run + 1 : 0;
+		if (run >= least &&
+		    memmem(secret.p, secret.n, text.p + i + 1 - least, least))
 			return true;
+	}
 	return false;
 }
 

@@ -288,6 +288,8 @@ static const struct shows_row {
 	{ "the long-se is", "a-long-secret-word", 8, false },
 	{ "secret-w", "a-long-secret-word", 8, true },
 	{ "ecret-w", "a-long-secret-word", 8, false },
+	{ "secre.t-word, secret-", "a-long-secret-word", 8, false },
+	{ "secre.secret-word", "a-long-secret-word", 8, true },
 };
 
 static void test_shows(void **state)
