@@ -6,10 +6,10 @@
 #include <poll.h>
 
 enum {
-	LATELY_MS = 600000, /* so long a host that failed is tried behind the others */
-	KEPT_MAX = 5,       /* failures that the next push is told of */
-	WHY_MAX = 400,      /* octets of a reason that are logged */
-	FIND_MS = 600000,   /* the child that finds hosts has deadlines of its own */
+	LATELY = 600,     /* seconds that a host that failed is tried behind the others */
+	KEPT_MAX = 5,     /* failures that the next push is told of */
+	WHY_MAX = 400,    /* octets of a reason that are logged */
+	FIND_MS = 600000, /* the child that finds hosts has deadlines of its own */
 };
 
 void push_skipped(struct push *p, struct str relay, struct str why)
@@ -28,16 +28,19 @@ void push_skipped(struct push *p, struct str relay, struct str why)
 	push_flush(p);
 }
 
-static bool failed_lately(const struct target *t)
+static bool is_lately(int64_t at, int64_t now)
 {
-	return t->failed && clock_ms() - t->failed < LATELY_MS;
+	return at > 0 && at <= now && now - at < LATELY;
 }
 
-/* 0 would say that it never did. */
+static bool failed_lately(const struct target *t)
+{
+	return is_lately(t->failed, clock_real());
+}
+
 static void failed(struct target *t)
 {
-	t->failed = clock_ms() + 1;
-	t->failed_real = clock_real();
+	t->failed = clock_real();
 }
 
 /* ---- What the next push is told ---- */
@@ -58,11 +61,6 @@ static unsigned name_of_address(const struct race_address *a)
 	return (unsigned)(learned_keyword(0, buf_view(&b)) & 0xffffffff);
 }
 
-static bool is_lately(int64_t at, int64_t now)
-{
-	return at > 0 && at <= now && now - at < LATELY_MS / 1000;
-}
-
 static void put_failure(struct buf *b, unsigned name, int64_t at, unsigned *left)
 {
 	if (*left == 0 || !is_lately(at, clock_real()))
@@ -77,9 +75,7 @@ static void put_failures(const struct push *p, struct buf *b)
 
 	/* Of one alone it would say nothing. */
 	for (size_t i = 0; i < p->targets && p->targets > 1; i++)
-		if (p->target[i].failed)
-			put_failure(b, name_of(&p->target[i]), p->target[i].failed_real,
-			            &left);
+		put_failure(b, name_of(&p->target[i]), p->target[i].failed, &left);
 	for (size_t i = 0; i < p->targets; i++) {
 		const struct target *t = &p->target[i];
 
@@ -153,15 +149,10 @@ static void address_last(struct target *t, size_t at, int64_t when)
 
 static void recall_target(const struct push *p, struct target *t)
 {
-	int64_t now = clock_ms(), at = recall(p, name_of(t));
-
-	if (at) {
-		t->failed = now - (clock_real() - at) * 1000;
-		t->failed = t->failed > 0 ? t->failed : 1;
-		t->failed_real = at;
-	}
+	t->failed = recall(p, name_of(t));
 	for (size_t i = 0, left = t->addresses; left; left--) {
-		at = recall(p, name_of_address(&t->address[i]));
+		int64_t at = recall(p, name_of_address(&t->address[i]));
+
 		if (at)
 			address_last(t, i, at);
 		else

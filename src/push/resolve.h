@@ -41,9 +41,8 @@ struct target {
 	enum conf_tls tls;
 	struct race_address address[RESOLVE_ADDRESSES_MAX];
 	size_t addresses;
-	/* For reach.c: when it failed, 0: it did not. clock_ms(), and clock_real(), also of
-	 * each address. */
-	int64_t failed, failed_real, address_failed[RESOLVE_ADDRESSES_MAX];
+	/* For reach.c: when it, and each address, failed (clock_real()); 0: it did not. */
+	int64_t failed, address_failed[RESOLVE_ADDRESSES_MAX];
 };
 
 struct resolver {
