@@ -507,16 +507,6 @@ static void tell_learned(struct push *p)
 	p->cc.learned = buf_view(&p->learned);
 }
 
-static void tell_passed(struct push *p)
-{
-	struct str words = client_passed(p->client);
-
-	if (words.n && p->passed != p->connection)
-		report_line(&p->report, "log i auth-refused route=%s refused=%.*s",
-		            p->host->name, (int)words.n, words.p);
-	p->passed = p->connection;
-}
-
 static void connection_ended(struct push *p)
 {
 	struct pollfd pfd = { .fd = JOB_FD_SOCKET, .events = POLLRDHUP };
@@ -583,7 +573,6 @@ void push_serve(struct push *p)
 	while (goes_on(p) && has_work(p)) {
 		if (!client_is_open(p->client) && !push_open(p))
 			continue; /* it was said why, or what waits is given up */
-		tell_passed(p);
 		push_flush(p);
 		p->feed.fd = JOB_FD_SOCKET;
 		client_stream(p->client, &p->feed);

@@ -55,7 +55,6 @@ struct push {
 	bool flushes;        /* the engine calls feed.flush */
 	bool commits;        /* the journal's "s" of some message is not written yet */
 	unsigned connection; /* its number */
-	unsigned passed;     /* the one of the last "auth-refused" */
 	unsigned barren;     /* connections in a row that settled nothing */
 	unsigned settled;    /* messages settled on this connection */
 	bool moved;          /* something came of this connection */

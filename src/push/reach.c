@@ -237,7 +237,7 @@ static bool open_target(struct push *p, struct target *t, size_t most, bool othe
 static bool try_some(struct push *p, struct target *t, size_t most, bool others,
                      struct verdict *why)
 {
-	struct str facts;
+	struct str facts, passed;
 
 	p->at = t;
 	p->report.remote = t->name;
@@ -252,6 +252,10 @@ static bool try_some(struct push *p, struct target *t, size_t most, bool others,
 	facts = client_facts(p->client);
 	report_line(&p->report, "up relay=%s %.*s", p->report.remote, (int)facts.n,
 	            facts.p);
+	passed = client_passed(p->client);
+	if (passed.n)
+		report_line(&p->report, "log i auth-refused route=%s refused=%.*s",
+		            p->host->name, (int)passed.n, passed.p);
 	p->settled = 0;
 	p->moved = false;
 	p->connection++;

@@ -18,6 +18,7 @@ static struct scene {
 	size_t missing; /* so many more that are not found, behind those */
 	size_t found;
 	int64_t uptime_ms, real;
+	const char *passed;
 	struct push p;
 	struct smarthost host;
 	int other_end;
@@ -82,6 +83,12 @@ int secret_get(struct secret *s, int cancel_fd, struct buf *ret, struct buf *ret
 void secret_forget(struct secret *s)
 {
 	(void)s;
+}
+
+struct str client_passed(const struct client *c)
+{
+	(void)c;
+	return str_z(now->passed);
 }
 
 static struct target target(size_t n)
@@ -223,6 +230,21 @@ static void test_open(void **state)
 #undef SKIP
 }
 
+/* Mechanisms that were refused are said once, of each connection. */
+static void test_refused(void **state)
+{
+	static struct scene s;
+
+	(void)state;
+	scene_begin(&s, "no", 0);
+	s.passed = "plain,login";
+	assert_true(push_open(&s.p));
+	same("login", "lines", &s.lines,
+	     "log w host-skipped relay=a why=\"a says no\"\nup relay=b tls=none\n"
+	     "log i auth-refused route=isp refused=plain,login\n");
+	scene_end(&s);
+}
+
 /* A host that failed comes last, also for the next push, for ten minutes and no longer: also
  * soon after the machine has started. */
 static void test_lately(void **state)
@@ -255,6 +277,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_open),
+		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_lately),
 	};
 
