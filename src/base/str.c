@@ -111,6 +111,18 @@ bool str_cut(struct str *s, char c, struct str *ret_part)
 	return true;
 }
 
+bool str_word(struct str *s, struct str *ret)
+{
+	size_t n = 0;
+
+	*s = str_trim(*s);
+	while (n < s->n && !ascii_space(s->p[n]))
+		n++;
+	*ret = str_head(*s, n);
+	*s = str_from(*s, n);
+	return n > 0;
+}
+
 bool str_u64(struct str s, uint64_t *ret)
 {
 	uint64_t v = 0;

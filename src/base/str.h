@@ -85,6 +85,9 @@ static inline uint64_t str_hash(uint64_t h, struct str s)
 /* Takes the part of *s before the first c (or all of it) and moves *s behind that c.
  * Returns false when *s was used up before (p == NULL). */
 bool str_cut(struct str *s, char c, struct str *ret_part);
+/* Takes the next word (ascii_space() parts them) and moves *s behind it. False: there is none,
+ * and *ret is empty. */
+bool str_word(struct str *s, struct str *ret);
 /* Unsigned decimal of 1 to 19 digits and nothing else; false otherwise. */
 bool str_u64(struct str s, uint64_t *ret);
 /* malloc'ed NUL-terminated copy, owned by the caller. */

@@ -1,18 +1,5 @@
 #include "conf/table.h"
 
-/* Takes the next word of *s; n == 0: there is none. */
-static struct str next_word(struct str *s)
-{
-	struct str w;
-
-	*s = str_trim(*s);
-	w = str_head(*s, 0);
-	while (w.n < s->n && !ascii_space(s->p[w.n]))
-		w.n++;
-	*s = str_from(*s, w.n);
-	return w;
-}
-
 static bool is_fqdn(struct str v)
 {
 	return str_chr(v, '.') > 0 && conf_domain_ok(v) && !conf_is_local(v);
@@ -27,9 +14,9 @@ static struct str hosts_name(struct str hosts, struct str nodename)
 	while (str_cut(&hosts, '\n', &line)) {
 		if (!str_cut(&line, '#', &text))
 			continue;
-		next_word(&text);
-		name = word = next_word(&text);
-		for (; word.n; word = next_word(&text))
+		str_word(&text, &word); /* the address */
+		str_word(&text, &name);
+		for (word = name; word.n; str_word(&text, &word))
 			if (str_ieq(word, nodename) && is_fqdn(name))
 				return name;
 	}
@@ -46,8 +33,9 @@ void conf_names(struct conf *c, struct str nodename, struct str mailname,
                 struct str hosts)
 {
 	_cleanup_buf_ struct buf full = BUF_INIT;
-	struct str mail = next_word(&mailname), in_hosts;
+	struct str mail, in_hosts;
 
+	str_word(&mailname, &mail);
 	if (!is_fqdn(mail))
 		mail = STR_NONE;
 	if (c->hostname[0] == '\0' && conf_domain_ok(nodename)) {

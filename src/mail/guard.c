@@ -1,19 +1,6 @@
 #include "mail/guard.h"
 #include "mail/head.h"
 
-/* Takes the next word of an unfolded body. */
-static bool word(struct str *rest, struct str *ret)
-{
-	size_t n = 0;
-
-	*rest = str_trim(*rest);
-	while (n < rest->n && !ascii_space(rest->p[n]))
-		n++;
-	*ret = str_head(*rest, n);
-	*rest = str_from(*rest, n);
-	return n > 0;
-}
-
 /* Is it one of ours: has it "by HOST (mailchute," or "by HOST (mailchute)", as received.h
  * prints it? */
 static bool is_ours(struct str body, struct str host)
@@ -21,7 +8,7 @@ static bool is_ours(struct str body, struct str host)
 	enum { START, BY, HOST } at = START;
 	struct str w;
 
-	while (word(&body, &w)) {
+	while (str_word(&body, &w)) {
 		if (at == HOST &&
 		    (str_eq(w, STR("(mailchute,")) || str_eq(w, STR("(mailchute)"))))
 			return true;
@@ -38,7 +25,7 @@ static bool has_id(struct str body, struct str id)
 	struct str w, found;
 	bool after_id = false;
 
-	while (word(&body, &w)) {
+	while (str_word(&body, &w)) {
 		bool at_id = after_id;
 
 		after_id = str_ieq(w, STR("id"));

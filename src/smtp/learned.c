@@ -227,15 +227,8 @@ uint64_t learned_greeting(struct str text)
 	struct str word;
 
 	text = str_head(text, GREETING_MAX);
-	while (text.n) {
-		size_t n = 0;
-
-		while (n < text.n && !ascii_space(text.p[n]))
-			n++;
-		word = str_head(text, n);
+	while (str_word(&text, &word))
 		if (is_steady(word))
 			h = learned_keyword(h, word);
-		text = str_from(text, n + 1);
-	}
 	return h ? h : 1;
 }

@@ -188,18 +188,17 @@ void reply_line(struct buf *b, const struct reply *r)
 
 uint64_t reply_shape(const struct reply *r)
 {
-	struct str rest = str_trim(buf_view(&r->text));
+	struct str rest = buf_view(&r->text), word;
 	size_t words, first = r->enhanced[0] ? 1 : 0; /* the code is a word, too */
 	uint64_t h = STR_HASH;
 
-	for (words = 0; rest.n; words++) {
-		size_t n = 0, digits = 0;
+	for (words = 0; str_word(&rest, &word); words++) {
+		size_t digits = 0;
 
-		for (; n < rest.n && !ascii_space(rest.p[n]); n++)
-			digits += rest.p[n] >= '0' && rest.p[n] <= '9';
+		for (size_t i = 0; i < word.n; i++)
+			digits += digit(word.p[i]);
 		if (words < first || (words == first && digits == 0))
-			h = learned_keyword(h, str_head(rest, n));
-		rest = str_trim(str_from(rest, n));
+			h = learned_keyword(h, word);
 	}
 	h = str_hash_byte(h, (char)words);
 	return h ? h : 1;

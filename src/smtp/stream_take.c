@@ -50,7 +50,7 @@ static bool is_about_groups(struct str word)
 static bool complains(const struct client *c, const struct expect *got)
 {
 	int code = c->reply.code;
-	struct str text = buf_view(&c->reply.text);
+	struct str text = buf_view(&c->reply.text), word;
 
 	if (stream_level(c) == LEVEL_LOCKSTEP ||
 	    (code != 421 && code != 500 && code != 503 && code != 554))
@@ -59,15 +59,9 @@ static bool complains(const struct client *c, const struct expect *got)
 		return false;
 	if (got->stage == STAGE_CONTENT && got->flight && !got->flight->bdat)
 		return false;
-	while (text.n) {
-		size_t n = 0;
-
-		while (n < text.n && !ascii_space(text.p[n]))
-			n++;
-		if (is_about_groups(str_head(text, n)))
+	while (str_word(&text, &word))
+		if (is_about_groups(word))
 			return true;
-		text = str_from(text, n + 1);
-	}
 	return false;
 }
 
