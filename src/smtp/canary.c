@@ -57,9 +57,8 @@ static int judge(struct client *c)
 	}
 	c->witness.rset = reply_shape(&c->reply);
 	c->canary.well = mail == 2 && bdat == 5;
-	if (c->canary.well)
-		canary_yes(c);
-	else if (bdat != 5)
+	canary_yes(c);
+	if (bdat != 5)
 		learned_demote(&c->learned, LEVEL_COMBO, clock_real());
 	return 0;
 }
@@ -101,11 +100,12 @@ int canary_take(struct client *c, const struct expect *got)
 	}
 	if (code == 421 || (got->rcpt == CANARY_RSET && code / 100 != 2))
 		return session_break_reply(c, kind, got->stage);
-	if (got->rcpt == CANARY_MAIL)
-		c->witness.mail = reply_shape(&c->reply);
-	if (got->rcpt == CANARY_MAIL)
+	if (got->rcpt == CANARY_MAIL) {
 		c->canary.mail = code;
-	else if (got->rcpt == CANARY_BDAT)
+		if (code / 100 == 2)
+			c->witness.mail = reply_shape(&c->reply);
+	} else if (got->rcpt == CANARY_BDAT) {
 		c->canary.bdat = code;
+	}
 	return got->rcpt == CANARY_END ? judge(c) : 0;
 }
