@@ -143,10 +143,10 @@ static void add_which(struct buf *b, const struct chain *c, unsigned i)
 	add_dn(b, c->crt[i], false);
 }
 
-static void add_today(struct buf *b, const struct chain *c)
+static void add_today(struct buf *b, int64_t now)
 {
 	buf_z(b, " (today is ");
-	add_date(b, c->s->now);
+	add_date(b, now);
 	buf_c(b, ')');
 }
 
@@ -163,7 +163,7 @@ static void why_expired(struct buf *b, const struct chain *c)
 	} else {
 		buf_z(b, "the CA that is trusted has expired");
 	}
-	add_today(b, c);
+	add_today(b, c->s->now);
 }
 
 static void why_early(struct buf *b, const struct chain *c)
@@ -179,7 +179,7 @@ static void why_early(struct buf *b, const struct chain *c)
 	} else {
 		buf_z(b, "the CA that is trusted is not valid yet");
 	}
-	add_today(b, c);
+	add_today(b, c->s->now);
 	if (c->s->now < CLOCK_WRITTEN)
 		buf_z(b, ": this machine's clock is wrong");
 }
@@ -338,9 +338,7 @@ void tls_words_stale(gnutls_x509_crt_t crt, int64_t now, struct buf *b)
 		return;
 	buf_z(b, now < from ? "is not valid before " : "has expired on ");
 	add_date(b, now < from ? from : to);
-	buf_z(b, " (today is ");
-	add_date(b, now);
-	buf_c(b, ')');
+	add_today(b, now);
 }
 
 /* ---- The handshake ---- */
