@@ -216,7 +216,7 @@ static bool open_target(struct push *p, struct target *t, size_t most, bool othe
 		buf_free(&why->text);
 		*why = (struct verdict){ .kind = VERDICT_HOST };
 		if (client_open_any(p->client, &way, why) == 0) {
-			t->address_failed[way.at < left ? way.at : 0] = 0;
+			t->address_failed[way.at] = 0;
 			return true;
 		}
 		if (way.at >= left || why->stage >= STAGE_AUTH || asked_to_leave())
@@ -411,10 +411,10 @@ static bool others_left(const struct push *p, const bool *tried)
 
 static void say_missing(struct push *p)
 {
-	if (p->missing.n && p->targets)
-		push_skipped(p, STR(""), buf_view(&p->missing));
-	if (p->targets)
-		buf_reset(&p->missing);
+	if (!p->missing.n || p->targets == 0)
+		return;
+	push_skipped(p, STR(""), buf_view(&p->missing));
+	buf_reset(&p->missing);
 }
 
 /* All of them, those last that failed lately. What is said of the last of all becomes the
@@ -457,10 +457,8 @@ bool push_open(struct push *p)
 	if (p->at && p->barren > 0)
 		failed(p->at);
 	ok = try_all(p, &why);
-	if (!ok && p->targets == 0 && p->missing.n)
-		buf_str(&why.text, buf_view(&p->missing));
-	else if (!ok && p->targets == 0)
-		buf_z(&why.text, "no host was found");
+	if (!ok && p->targets == 0)
+		buf_z(&why.text, p->missing.n ? p->missing.p : "no host was found");
 	if (!ok)
 		not_open(p, &why);
 	buf_free(&why.text);
