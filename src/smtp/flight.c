@@ -261,7 +261,7 @@ enum flight_event flight_take(struct flight *f, struct client *c,
                               const struct expect *got)
 {
 	struct verdict v = { .stage = got->stage, .code = c->reply.code };
-	enum flight_event e = FLIGHT_ON;
+	enum flight_event e;
 
 	v.kind = verdict_of(got->stage, &c->reply, c->successes, f->accepted);
 	f->due--;
@@ -274,10 +274,8 @@ enum flight_event flight_take(struct flight *f, struct client *c,
 	if (f->bdat && v.kind == VERDICT_DONE && got->stage != STAGE_CONTENT &&
 	    looks_moved(c, got->stage))
 		return FLIGHT_DESYNC;
-	if (got->stage == STAGE_RSET && v.kind == VERDICT_DONE)
-		e = FLIGHT_ON;
-	else if (got->stage == STAGE_RSET)
-		e = FLIGHT_HOST;
+	if (got->stage == STAGE_RSET)
+		e = v.kind == VERDICT_DONE ? FLIGHT_ON : FLIGHT_HOST;
 	else if (got->stage == STAGE_MAIL)
 		e = take_mail(f, c, &v);
 	else if (got->stage == STAGE_RCPT)
