@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "push/push.h"
+#include "smtp/auth.h"
 #include "smtp/learned.h"
 #include <poll.h>
 
@@ -350,9 +351,7 @@ static bool token_renewed(struct push *p, const struct verdict *why)
 	buf_str(&was, buf_view(&p->password));
 	secret_forget(&p->secret);
 	renewed = push_secret(p, &now, &words) == 0 && !str_eq(now, buf_view(&was));
-	if (was.cap)
-		explicit_bzero(was.p, was.cap);
-	buf_free(&was);
+	auth_wipe(&was);
 	return renewed;
 }
 

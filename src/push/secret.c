@@ -129,7 +129,7 @@ static int command_run(struct run *r, const char *command, int *ret_status)
 
 static void answer(int ask, const char *command, int seconds)
 {
-	_cleanup_buf_ struct buf b = BUF_INIT;
+	struct buf b = BUF_INIT;
 	struct run r = { .out = -1, .err = -1, .ask = ask, .seconds = seconds };
 	struct head h = { .error = 0 };
 	int status = 0;
@@ -146,9 +146,8 @@ static void answer(int ask, const char *command, int seconds)
 	buf_str(&b, buf_view(&r.printed));
 	buf_str(&b, buf_view(&r.said));
 	(void)send(ask, b.p, b.n, MSG_NOSIGNAL);
-	explicit_bzero(b.p, b.cap);
-	explicit_bzero(r.printed.p, r.printed.cap);
-	buf_free(&r.printed);
+	auth_wipe(&b);
+	auth_wipe(&r.printed);
 	buf_free(&r.said);
 	cleanup_fd(&r.out);
 	cleanup_fd(&r.err);
@@ -454,9 +453,7 @@ int secret_get(struct secret *s, int cancel_fd, struct buf *ret, struct buf *ret
 	e = n < 0 ? (int)n : take(s, buf_view(&b), ret, ret_why);
 	if (e < 0 && !ret_why->n)
 		buf_fmt(ret_why, "could not be run: %s", strerror(-e));
-	if (b.cap)
-		explicit_bzero(b.p, b.cap);
-	buf_free(&b);
+	auth_wipe(&b);
 	return e;
 }
 
