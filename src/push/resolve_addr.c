@@ -93,18 +93,29 @@ static void ask_apart(struct lookup *l, const struct question *q)
 	}
 }
 
-/* Is there no reason to wait any longer? */
-static bool is_over(struct lookup *l)
+static bool one_found(const struct lookup *l)
 {
-	bool one = l->error[SIX] == 0 || l->error[FOUR] == 0;
+	return l->error[SIX] == 0 || l->error[FOUR] == 0;
+}
+
+/* Is there no reason to wait any longer? */
+static bool is_over(const struct lookup *l)
+{
 	bool both = answered(l, SIX) && answered(l, FOUR);
-	int64_t late = (one ? clock_ms() : l->apart_at) + RESOLVE_OTHER_MS;
 
 	if (answered(l, TOGETHER) && (l->error[TOGETHER] != -EAGAIN || both))
 		return true;
+	return both && one_found(l);
+}
+
+/* What has no answer when there is one gets RESOLVE_OTHER_MS more. */
+static void hurry(struct lookup *l)
+{
+	bool one = one_found(l);
+	int64_t late = (one ? clock_ms() : l->apart_at) + RESOLVE_OTHER_MS;
+
 	if (l->apart && (one || answered(l, TOGETHER)) && late < l->end)
 		l->end = late;
-	return both && one;
 }
 
 static void hear_lookups(struct lookup *l)
@@ -167,6 +178,7 @@ int addresses_of(const char *name, unsigned port, int64_t ms, struct buf *ret)
 		if (!l.apart &&
 		    (l.error[TOGETHER] == -EAGAIN || clock_ms() >= l.apart_at))
 			ask_apart(&l, &q);
+		hurry(&l);
 		hear_lookups(&l);
 	}
 	e = lookup_result(&l, ret);
