@@ -91,7 +91,7 @@ static gnutls_datum_t datum(struct str s, char **ret_copy)
 
 static const char *load_ca(struct tls *t, struct str pem)
 {
-	static const char mark[] = "BEGIN CERTIFICATE-----";
+	static const char mark[] = "CERTIFICATE-----";
 	int e;
 
 	if (pem.n) {
