@@ -375,7 +375,7 @@ void resolve_end(struct resolver *r)
 		while (waitpid(r->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	if (r->h && r->fd >= 0)
+	if (r->fd >= 0)
 		close(r->fd);
 	*r = (struct resolver){ .fd = -1 };
 }

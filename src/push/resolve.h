@@ -47,7 +47,7 @@ struct target {
 
 struct resolver {
 	const struct smarthost *h;
-	bool more; /* the last host has not come yet; false when all are 0 */
+	bool more; /* the last host has not come yet */
 	int fd;
 	pid_t pid; /* 0: no child */
 };

@@ -21,7 +21,8 @@ bool canary_due(const struct client *c);
 /* Puts the group into conn.out; what follows needs no RSET. sender: somebody whom the host
  * would take mail from. */
 void canary_put(struct client *c, struct str sender);
-/* Takes c->reply for what it answers. 0, or -1 (broken). What was found is in c->learned. */
+/* Takes c->reply for what it answers. 0, or -1 (broken). What was found is in c->canary, and by
+ * canary_yes() in c->learned. */
 int canary_take(struct client *c, const struct expect *got);
 /* How one more yes looks is in c->witness: is that enough? */
 void canary_yes(struct client *c);

@@ -71,7 +71,8 @@ void learned_print_all(const struct learned_hosts *all, size_t max, struct buf *
  * The text may be hostile. */
 void learned_parse_all(struct str s, struct learned_hosts *ret);
 
-/* The hash, made of pieces: begin with the greeting's text (hostile), add keywords. */
+/* The hash of a host, made of pieces: begin with the greeting's text (hostile), add keywords.
+ * They are any text, case folded, so that other words are hashed by it, too. */
 uint64_t learned_greeting(struct str text);
 uint64_t learned_keyword(uint64_t hash, struct str word);
 
