@@ -146,6 +146,12 @@ int session_lost(struct client *c, int error, enum smtp_stage stage)
 		return session_break(c, kind, stage, "no reply to %s in time", at);
 	if (error != -ECONNRESET)
 		return session_break(c, kind, stage, "at %s: %s", at, strerror(-error));
+	/* Something like "421" in clear text behind the end of TLS. */
+	if (n->tls_error == GNUTLS_E_UNEXPECTED_PACKET ||
+	    n->tls_error == GNUTLS_E_UNEXPECTED_PACKET_LENGTH)
+		return session_break(
+		    c, kind, stage, "connection lost at %s: the host went on without TLS",
+		    at);
 	if (n->tls_error && n->tls_error != GNUTLS_E_PREMATURE_TERMINATION) {
 		tls_words_error(n->tls, n->tls_error, &words);
 		return session_break(c, kind, stage, "at %s: TLS: %s", at, words.p);

@@ -48,7 +48,8 @@ struct stream {
 	struct verdict why;     /* what the host said; owned */
 	struct flight *culprit; /* to whom, NULL: that one is done with */
 	int64_t over_until;
-	bool went_on; /* ... and yet the host went on answering */
+	bool bye;     /* the host has said 421... */
+	bool went_on; /* ...and yet it went on answering */
 };
 
 /* How high may we go with this host, now? */

@@ -110,16 +110,17 @@ static int no_more(struct stream *s, struct flight *f, enum verdict_kind kind,
                    enum smtp_stage stage)
 {
 	struct client *c = s->c;
+	bool first = !s->over;
 
-	if (!s->over && !worth_reading(s))
+	if (first && !worth_reading(s))
 		return session_break_reply(c, kind, stage);
-	if (s->over)
-		return 0;
-	stream_stop(s, kind, stage);
-	s->culprit = f;
-	s->why.code = c->reply.code;
-	reply_line(&s->why.text, &c->reply);
-	if (c->reply.code == 421 || stage == STAGE_RSET)
+	if (first) {
+		stream_stop(s, kind, stage);
+		s->culprit = f;
+		s->why.code = c->reply.code;
+		reply_line(&s->why.text, &c->reply);
+	}
+	if (s->over_until == INT64_MAX && (s->bye || (first && stage == STAGE_RSET)))
 		s->over_until = clock_ms() + session_ms(c, STREAM_FAREWELL);
 	return 0;
 }
@@ -171,7 +172,8 @@ int stream_take(struct stream *s, const struct expect *got)
 	struct flight *f = got->flight;
 	int r = 0;
 
-	s->went_on = s->went_on || (s->over && c->reply.code != 421);
+	s->went_on |= s->bye && c->reply.code != 421;
+	s->bye |= c->reply.code == 421;
 	if (complains(c, got))
 		return unfit(c, got);
 	if (!f)
@@ -233,8 +235,7 @@ static void verdicts(const struct stream *s, struct flight *f, bool head)
 {
 	const struct client *c = s->c;
 	struct verdict v = s->over ? s->why : c->broken;
-	bool refuted =
-	    s->over && s->why.code == 421 && !s->went_on && c->lost == -ECONNRESET;
+	bool refuted = s->over && s->bye && !s->went_on && c->lost == -ECONNRESET;
 
 	if (!head)
 		v.kind = VERDICT_RECONNECT;

@@ -273,7 +273,8 @@ static const struct row {
 	bool auth, insecure, starttls;
 	const char *only;
 	bool utf8;
-	int scale; /* 0: 1000 */
+	int scale;  /* 0: 1000 */
+	int within; /* ms, if not 0 */
 	const char *sender;
 	bool fed;            /* all messages at once, as a stream, BDAT allowed */
 	const char *learned; /* level and so on; the hash is added */
@@ -910,6 +911,17 @@ static const struct row {
 	  .fed = true, .learned = KNOWN, .learns = "1:stream:1:",
 	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, YES, OK, OK,
 	              "S421 bye\r\n421 bye\r\n421 bye\r\n", "W", "R" } },
+	/* As Postfix does when there were too many errors, and each of these was one. */
+	{ "stream: no to MAIL, echoes of it, and 421", "D|H|C|C", NULL, 1, 4, 4, false,
+	  .fed = true, .learned = KNOWN, .learns = "1:stream:1:",
+	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, YES, OK, "S450 4.7.1 too much\r\n",
+	              "S503 no\r\n503 no\r\n", OK, "S421 bye\r\n", "W", "R" } },
+	/* Its end is not waited for without end. */
+	{ "stream: no to MAIL, then 421, and no end", "D|H|C|B", NULL, 1, 4, 4, false,
+	  .fed = true, .learned = KNOWN, .learns = "1:stream:1:", .scale = 20,
+	  .within = 2000,
+	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, YES, OK, "S450 4.7.1 too much\r\n",
+	              "S503 no\r\n503 no\r\n", OK, "S421 bye\r\n", "Z" } },
 	{ "stream: 421, and yet it goes on", "D|C|D|B", NULL, 1, 4, 4, false, .fed = true,
 	  .learned = KNOWN,
 	  .script = { FAR, FIRST, NEXT, NEXT, NEXT, YES, OK, "S421 bye\r\n",
@@ -1317,6 +1329,7 @@ static bool play(const struct row *t, const struct sockaddr_in *to, struct buf *
 	const char *why = "?";
 	struct client *c = client_new(&conf, &why);
 	struct verdict v = { 0 };
+	int64_t start = clock_ms();
 	_cleanup_fd_ int fd = body_file(t->more);
 	_cleanup_buf_ struct buf learned = BUF_INIT;
 	bool open;
@@ -1338,6 +1351,8 @@ static bool play(const struct row *t, const struct sockaddr_in *to, struct buf *
 			send_one(c, t, fd, commits, got, text);
 		}
 	}
+	if (t->within && clock_ms() - start > t->within)
+		ROW_FAILS("%s: it takes more than %d ms", t->name, t->within);
 	open = client_is_open(c);
 	check_learned(c, t);
 	client_quit(c);
