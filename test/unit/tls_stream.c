@@ -370,6 +370,8 @@ static void q_done(void *arg, struct client_msg *m, int error)
 		i++;
 	assert_int_equal(error, 0);
 	q->m[i].busy = false;
+	if (strstr(v->text.n ? v->text.p : "", "on this port"))
+		fail_msg("%s: TLS has been spoken, and yet: %s", q->name, v->text.p);
 	if (v->kind == VERDICT_DONE) {
 		q->m[i].settled = true;
 		q->left--;
