@@ -1,5 +1,7 @@
 #include "admin/check.h"
+#include "admin/ask.h"
 #include "admin/check_inside.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "inject/sm_socket.h"
 #include "mail/addr.h"
@@ -10,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -18,7 +21,10 @@
 enum {
 	PEM_MAX = 4 << 20,   /* octets of a file of certificates */
 	CONF_MAX = 16 << 20, /* of a packed configuration */
+	ROUTES_MS = 5000,    /* for mailchuted to say how its routes are */
 };
+
+#define QUEUE_REQUEST "mailchute-socket 1 list text\n"
 
 static void add_line(struct check *c, const char *mark, const char *fmt, va_list ap)
 {
@@ -299,6 +305,54 @@ static void check_socket(struct check *c)
 		check_good(c, "socket %s", a.sun_path);
 }
 
+/* A line of the queue's list is about a route: what it waits for. */
+static bool say_route(struct check *c, struct str line)
+{
+	if (!str_starts(line, STR("route ")))
+		return false;
+	if (memmem(line.p, line.n, " is down since ", 15))
+		check_wrong(c, "%.*s", (int)line.n, line.p);
+	else
+		check_note(c, "%.*s", (int)line.n, line.p);
+	return true;
+}
+
+/* What mailchuted says of its routes, which stands before all messages in its list. */
+static void check_routes(struct check *c)
+{
+	struct sm_answer a = { .done = false };
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	_cleanup_fd_ int fd = -1;
+	int64_t end = clock_ms() + ROUTES_MS;
+	struct sockaddr_un to;
+	size_t at = 0;
+
+	if (ask_path(NULL, c->spool_path, &to) == 0)
+		fd = ask_connect(&to);
+	if (fd < 0 || io_write(fd, QUEUE_REQUEST, sizeof(QUEUE_REQUEST) - 1) < 0)
+		return;
+	while (!a.done && clock_ms() < end) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		char block[4096];
+		struct str rest, line;
+		ssize_t n;
+
+		if (poll(&p, 1, (int)(end - clock_ms())) <= 0)
+			return;
+		n = recv(fd, block, sizeof(block), MSG_DONTWAIT);
+		if (n <= 0)
+			return;
+		sm_answer_feed(&a, (struct str){ block, (size_t)n }, &text);
+		rest = str_from(buf_view(&text), at);
+		while (rest.n && memchr(rest.p, '\n', rest.n)) {
+			str_cut(&rest, '\n', &line);
+			if (!say_route(c, line))
+				return;
+			at += line.n + 1;
+		}
+	}
+}
+
 /* What becomes of mail meanwhile. */
 static void say_down(struct check *c, bool takes)
 {
@@ -334,6 +388,7 @@ static void check_daemon(struct check *c, bool takes)
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
 		check_good(c, "mailchuted is running");
 		check_socket(c);
+		check_routes(c);
 		return;
 	}
 	say_down(c, takes);
