@@ -308,6 +308,9 @@ void route_work(struct route *r, const struct sched *s, int64_t now)
 		r->state = ROUTE_READY;
 		queue_rewind(&r->queue, false);
 	}
+	/* The same. */
+	if (r->ask_at && (now >= r->ask_at || r->ask_at > now + POKE_EVERY))
+		route_asked(r, now, true);
 	if (r->state == ROUTE_DOWN || !worth_it(r))
 		return;
 	while (deal_may(r, s, now) && next_place(r, s, now, &p)) {
@@ -350,15 +353,33 @@ static void try_it(struct route *r, bool all)
 		r->state = ROUTE_READY;
 	r->asked = true;
 	r->asked_until = clock_ms() + ASKED_MS;
+	r->ask_at = 0;
 	r->idle = false;
 	queue_rewind(&r->queue, all);
 }
 
+/* Within a minute after the last try: to be carried out when that is over. What is asked for already
+ * is tried, and so is what is not on hold: if it is down, soon enough. */
+static void ask_later(struct route *r)
+{
+	int64_t then = r->last_try + POKE_EVERY;
+
+	if (route_on_hold(r))
+		r->ask_at = then;
+	else if (r->state == ROUTE_DOWN && r->next_try > then)
+		r->next_try = then;
+	if (r->asked)
+		r->asked_until = clock_ms() + ASKED_MS;
+}
+
 void route_asked(struct route *r, int64_t now, bool root)
 {
-	if (!root && now - r->last_try < POKE_EVERY && now >= r->last_try)
+	r->ask_at = 0;
+	if (refuses_login(buf_view(&r->why)) || r->breaker.open)
 		return;
-	if (!refuses_login(buf_view(&r->why)) && !r->breaker.open)
+	if (!root && now - r->last_try < POKE_EVERY && now >= r->last_try)
+		ask_later(r);
+	else
 		try_it(r, false);
 }
 
@@ -414,8 +435,10 @@ int64_t route_next(struct route *r, int64_t now)
 {
 	if (r->pid && r->state != ROUTE_AT_WORK)
 		return -1;
+	/* A clock that was set back must not make the wait longer. */
+	if (r->ask_at)
+		return r->stopping ? -1 : r->ask_at > now + POKE_EVERY ? now : r->ask_at;
 	if (r->state == ROUTE_DOWN)
-		/* A clock that was set back must not make the wait longer. */
 		return r->next_try > now + BACKOFF_LOGIN_MAX || now < r->last_try
 		           ? now
 		           : r->next_try;

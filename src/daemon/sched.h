@@ -71,6 +71,7 @@ struct route {
 	struct budget budget;
 	bool asked;          /* somebody asked for what is on hold */
 	int64_t asked_until; /* monotonic ms: then no more if it cannot be reached */
+	int64_t ask_at; /* asked too soon, which is carried out then (real s); 0: not */
 	enum route_wait wait, besides; /* besides: what WAIT_HOLD hides */
 	int64_t wait_until;            /* WAIT_SLOW, WAIT_RATE */
 	struct conf_rate rate;         /* WAIT_RATE: the one that is used up */
@@ -135,7 +136,8 @@ void route_hear(struct route *r, const struct sched *s, int64_t now);
 /* New messages are in queue/new. */
 void route_news(struct route *r);
 /* Try now: all: also what is not due (root's SIGHUP); a poke of anybody (all false) is
- * heard at most once a minute. Either is what a route on hold waits for. */
+ * carried out at most once a minute, and kept in mind until then. Either is what a route on hold
+ * waits for. */
 void route_try_now(struct route *r, int64_t now, bool all);
 /* Somebody asked for one message: a poke as above; root's is heard however often. Who refuses our
  * login, or all we send, is not tried for that. */

@@ -34,6 +34,16 @@ static void down_words(const struct route *r, bool admin, struct buf *b)
 	}
 }
 
+/* As serve_list.c has it. */
+static void ask_words(const struct route *r, int64_t now, struct buf *b)
+{
+	buf_z(b, "asked for; it is tried ");
+	if (r->ask_at > now)
+		buf_fmt(b, "in %lld s", (long long)(r->ask_at - now));
+	else
+		buf_z(b, "now");
+}
+
 static void words(const struct route *r, bool down, bool admin, struct buf *b)
 {
 	int64_t now = clock_real();
@@ -41,9 +51,17 @@ static void words(const struct route *r, bool down, bool admin, struct buf *b)
 	buf_fmt(b, "%s: ", r->queue.route);
 	if (down) {
 		down_words(r, admin, b);
+		if (r->ask_at) {
+			buf_z(b, " (");
+			ask_words(r, now, b);
+			buf_c(b, ')');
+		}
 		return;
 	}
-	wait_words(r, r->wait, b);
+	if (r->wait == WAIT_HOLD && r->ask_at)
+		ask_words(r, now, b);
+	else
+		wait_words(r, r->wait, b);
 	if (r->wait == WAIT_HOLD && r->besides != WAIT_NONE) {
 		buf_z(b, ", and ");
 		wait_words(r, r->besides, b);
@@ -108,7 +126,9 @@ void route_state_print(const struct route *r, struct buf *b)
 		buf_fmt(b, "slow %s %lld\n", name, (long long)r->slow_until);
 	budget_print(&r->budget, name, b);
 	/* For mailq; not taken back. */
-	if (wait != WAIT_NONE) {
+	if (wait == WAIT_HOLD && r->ask_at) {
+		buf_fmt(b, "asked %s %lld\n", name, (long long)r->ask_at);
+	} else if (wait != WAIT_NONE) {
 		buf_fmt(b, "waits %s %lld ", name,
 		        (long long)(wait == WAIT_HOLD ? 0 : r->wait_until));
 		wait_words(r, wait, b);

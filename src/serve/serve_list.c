@@ -144,11 +144,42 @@ static void print_down(const struct serve_view *v, struct str route, struct str 
 
 /* Nothing goes, for another reason than that it is down, or besides: down is that line, if there
  * was one. */
+static void print_reason(const struct serve_view *v, struct str route, struct str waits,
+                         struct str down)
+{
+	if (down.n) {
+		print_down(v, route, down, waits);
+	} else if (waits.n) {
+		out_line(v->out);
+		buf_z(&v->out->b, "route ");
+		text_safe(&v->out->b, route, QUEUE_ROUTE_MAX);
+		buf_z(&v->out->b, ": ");
+		text_safe(&v->out->b, waits, NOTE_TEXT_MAX);
+		out_end(v->out);
+	}
+}
+
+/* Somebody asked for what is on hold, but too soon. */
+static void print_asked(const struct serve_view *v, struct str route, struct str time,
+                        struct str down)
+{
+	_cleanup_buf_ struct buf waits = BUF_INIT;
+	uint64_t then;
+
+	if (str_u64(time, &then) && then <= INT64_MAX) {
+		buf_z(&waits, "asked for; it is tried ");
+		if ((int64_t)then > v->now)
+			buf_fmt(&waits, "in %lld s", (long long)((int64_t)then - v->now));
+		else
+			buf_z(&waits, "now");
+	}
+	print_reason(v, route, buf_view(&waits), down);
+}
+
 static void print_waits(const struct serve_view *v, struct str route, struct str rest,
                         struct str down)
 {
 	_cleanup_buf_ struct buf waits = BUF_INIT;
-	struct buf *b = &v->out->b;
 	struct str time = STR("");
 	uint64_t until;
 
@@ -162,16 +193,7 @@ static void print_waits(const struct serve_view *v, struct str route, struct str
 		buf_z(&waits, "; more in ");
 		text_span(&waits, (int64_t)until - v->now);
 	}
-	if (down.n) {
-		print_down(v, route, down, buf_view(&waits));
-	} else if (waits.n) {
-		out_line(v->out);
-		buf_z(b, "route ");
-		text_safe(b, route, QUEUE_ROUTE_MAX);
-		buf_z(b, ": ");
-		text_safe(b, buf_view(&waits), NOTE_TEXT_MAX);
-		out_end(v->out);
-	}
+	print_reason(v, route, buf_view(&waits), down);
 }
 
 static void print_routes(const struct serve_view *v)
@@ -197,6 +219,9 @@ static void print_routes(const struct serve_view *v)
 			down = line.p ? line : STR("");
 		} else if (str_eq(verb, STR("waits"))) {
 			print_waits(v, route, line, down);
+			down = STR("");
+		} else if (str_eq(verb, STR("asked"))) {
+			print_asked(v, route, line, down);
 			down = STR("");
 		} else if (str_eq(verb, STR("fault"))) {
 			out_line(v->out);

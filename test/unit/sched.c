@@ -710,6 +710,77 @@ static void asked_for_one(void **state)
 	hub_end(&u);
 }
 
+/* Asked for too soon after the last try: that is kept in mind, said, and carried out when it may be. */
+static void asked_soon(void **state)
+{
+	static const struct {
+		const char *name, *line;
+		bool hold, fault;
+		int64_t next; /* after NOW; -1: never */
+		const char *says, *prints;
+	} rows[] = {
+		{ "on hold", "", true, false, 37, "; hub: asked for; it is tried ",
+		  "asked hub 1800000137\n" },
+		{ "on hold and down", "down hub 1799999000 1800000500 9 connect 0 x",
+		  true, false, 37, "; hub: connect: x (asked for; it is tried ",
+		  "asked hub 1800000137\n" },
+		{ "down", "down hub 1799999000 1800000500 9 connect 0 x", false, false,
+		  37, "; hub: connect: x",
+		  "down hub 1799999000 1800000137 9 connect 0 x\n" },
+		{ "down, tried sooner", "down hub 1799999000 1800000110 1 connect 0 x",
+		  false, false, 10, "; hub: connect: x",
+		  "down hub 1799999000 1800000110 1 connect 0 x\n" },
+		{ "it refuses the login", "down hub 1799999000 1800000500 9 AUTH 535 x",
+		  true, false, 400, "; hub: AUTH: x", "waits hub 0 on hold" },
+		{ "it refuses all", "", true, true, -1, "; hub: on hold",
+		  "waits hub 0 on hold" },
+	};
+	const int64_t now = 1800000100;
+	struct hub u;
+
+	hub_begin(&u, *state);
+	push_says("exit 0");
+	put("queue/new/" MESSAGE, STR("x"), 0600);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf out = BUF_INIT, file = BUF_INIT;
+		int64_t want = rows[i].next < 0 ? -1 : now + rows[i].next;
+		struct route r;
+
+		u.h.hold = rows[i].hold;
+		assert_int_equal(
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		route_state_take(&r, str_z(rows[i].line), now);
+		r.breaker.open = rows[i].fault;
+		r.last_try = now - 23;
+		route_work(&r, &u.s, now);
+		route_try_now(&r, now, false);
+		route_work(&r, &u.s, now);
+		if (r.pid || !route_is_quiet(&r))
+			fail_msg("%s: flush does not end", rows[i].name);
+		if (route_next(&r, now) != want)
+			fail_msg("%s: next %lld", rows[i].name,
+			         (long long)route_next(&r, now));
+		route_words(&r, true, &out);
+		if (!str_starts(buf_view(&out), str_z(rows[i].says)))
+			fail_msg("%s: %s", rows[i].name, out.p);
+		route_state_print(&r, &file);
+		if (!strstr(file.p, rows[i].prints))
+			fail_msg("%s: %s", rows[i].name, file.p);
+		/* A clock that is set back makes it no longer. */
+		assert_true(!r.ask_at || route_next(&r, now - 100000) <= now);
+		route_work(&r, &u.s, now + 36);
+		if (want != now + 10 && r.pid)
+			fail_msg("%s: too soon", rows[i].name);
+		route_work(&r, &u.s, now + 37);
+		if ((r.pid > 0) != (want > 0 && want <= now + 37))
+			fail_msg("%s: tried: %d", rows[i].name, r.pid > 0);
+		hear_all(&r, &u.s, now + 37, 3000);
+		assert_int_equal(r.ask_at, 0);
+		route_close(&r);
+	}
+	hub_end(&u);
+}
+
 /* On hold and with a rate: what is over the rate when somebody asks waits for the next time. */
 static void asked_and_rate(void **state)
 {
@@ -887,6 +958,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ticket, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked_for_one, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(asked_soon, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked_and_rate, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(how_many, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(started, bed_setup, bed_teardown),

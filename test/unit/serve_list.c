@@ -183,6 +183,12 @@ static void routes(void **state)
 		  "host asks us to slow down; more in 54s\n" },
 		{ "throttles", "waits hub 1800000054 the host asks us to slow down\n",
 		  "\troute hub: the host asks us to slow down; more in 54s\n" },
+		{ "asked for",
+		  "down hub 1799990000 1799990001 5 connect 0 nobody\n"
+		  "asked hub 1800000037\nasked sat 1799999999\nasked hub soon\n",
+		  "\troute hub is down since 2027-01-15 05:13:20 UTC: connect: nobody; "
+		  "asked for; it is tried in 37 s\n"
+		  "\troute sat: asked for; it is tried now\n" },
 		{ "down, and nonsense",
 		  "down hub 1799990000 1800000300 5 connect 0 nobody\nwaits hub soon x\n",
 		  "\troute hub is down since 2027-01-15 05:13:20 UTC: connect: nobody; "
