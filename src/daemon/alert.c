@@ -460,9 +460,13 @@ static void take(struct alert *a, const struct said *s, struct str words, int64_
 		         "alert state=waiting messages=%lld oldest=%s age=%llds%s",
 		         (long long)s->oldest.messages, s->oldest.id.c, (long long)s->age,
 		         failed ? line.p : "");
-		a->told = failed ? ALERT_IN_VAIN : ALERT_TOLD;
-		a->again = now + AGAIN_MS;
-		a->again_real = clock_real() + AGAIN_MS / 1000;
+		if (!failed) {
+			a->told = ALERT_TOLD;
+			a->again = now + AGAIN_MS;
+			a->again_real = clock_real() + AGAIN_MS / 1000;
+		} else if (a->told == ALERT_NOBODY) {
+			a->told = ALERT_IN_VAIN;
+		}
 	} else if (!s->waits && a->told != ALERT_NOBODY) {
 		log_line(failed ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
 		         "alert state=over messages=%lld%s",

@@ -14,8 +14,8 @@
 
 enum alert_told {
 	ALERT_NOBODY,
-	ALERT_IN_VAIN, /* the command failed: it is run again at the next look */
-	ALERT_TOLD,
+	ALERT_IN_VAIN, /* nobody either: the command failed, and is run again at the next look */
+	ALERT_TOLD, /* also when it failed since, to tell once more or that it is over */
 };
 
 struct alert {
@@ -28,7 +28,7 @@ struct alert {
 	int64_t at;    /* the next look; -1: none */
 	int64_t
 	    odd; /* messages with impossible times were first seen; -1: there are none */
-	int64_t again; /* told: to be told once more */
+	int64_t again; /* told: to be told once more; past as long as that fails */
 	int64_t
 	    again_real; /* the same, in seconds of the real clock: for the next start */
 	bool asked;     /* look, whatever at says */

@@ -131,6 +131,10 @@ static const struct row {
 	  3590 },
 	{ "it fails", 3600, 3900, 1, ALERT_NOBODY, 0, TELLS "; exit 3", "waiting\n",
 	  ALERT_IN_VAIN, 300 },
+	{ "it fails a day later", 3600, 3900, 1, ALERT_TOLD, 0, TELLS "; exit 3",
+	  "waiting\n", ALERT_TOLD, 300 },
+	{ "it fails again", 3600, 3900, 1, ALERT_IN_VAIN, 0, TELLS "; exit 3",
+	  "waiting\n", ALERT_IN_VAIN, 300 },
 	{ "it is no command", 3600, 3900, 1, ALERT_NOBODY, 0, "/nonexistent/x", "",
 	  ALERT_IN_VAIN, 300 },
 	{ "it fails at the end", 3600, 10, 1, ALERT_TOLD, 60, TELLS "; kill -9 $$",
@@ -379,6 +383,51 @@ static void restarts(void **state)
 	}
 }
 
+/* Told, and the daily repeat fails: it is tried again at the next look, also after a restart, and
+ * those who were told learn that it is over. */
+static void repeat_in_vain(void **state)
+{
+	static const struct {
+		const char *name;
+		bool waits, fails;
+		const char *want;
+		bool told; /* then */
+	} looks[] = {
+		{ "the repeat fails", true, true, "waiting\n", true },
+		{ "once more", true, true, "waiting\n", true },
+		{ "it is over, in vain", false, true, "over\n", true },
+		{ "it is over", false, false, "over\n", false },
+	};
+	struct bed *b = *state;
+	struct conf c = conf_of(b, 3600, TELLS "; exit 3");
+	const struct routes rs = { .live = 0 };
+	int64_t now = clock_real();
+	_cleanup_buf_ struct buf line = BUF_INIT;
+
+	buf_fmt(&line, "alert %lld\n", (long long)now - 5);
+	for (size_t i = 0; i < ARRAY_LEN(looks); i++) {
+		struct id id = looks[i].waits ? wait_for(4000, 1) : (struct id){ "" };
+		struct alert a;
+
+		c.alert_command = says(b, looks[i].fails ? TELLS "; exit 3" : TELLS);
+		unlink(to_file);
+		alert_open(&a, &b->s, &c, &rs);
+		alert_state_take(&a, str_head(buf_view(&line), line.n - 1), now);
+		alert_look(&a);
+		look(&a, looks[i].waits);
+		if (!there(to_file) ||
+		    !str_starts(str_z(content(to_file)), str_z(looks[i].want)))
+			fail_msg("%s: told %s", looks[i].name, content(to_file));
+		buf_reset(&line);
+		alert_state_print(&a, &line);
+		if ((line.n > 0) != looks[i].told)
+			fail_msg("%s: kept: %s", looks[i].name, line.n ? line.p : "");
+		if (id.c[0])
+			unlink(in("queue/new", &id, ""));
+		alert_close(&a);
+	}
+}
+
 /* What a command finds: nothing of mailchuted. */
 static void environment(void **state)
 {
@@ -554,11 +603,11 @@ static void wrong_clock(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
-	const struct CMUnitTest tests[] = { T(looks),       T(times),
-		                            T(words),       T(environment),
-		                            T(hangs),       T(leaving),
-		                            T(stuck),       T(keeps_nothing_open),
-		                            T(wrong_clock), T(restarts) };
+	const struct CMUnitTest tests[] = {
+		T(looks),       T(times),    T(words),         T(environment),
+		T(hangs),       T(leaving),  T(stuck),         T(keeps_nothing_open),
+		T(wrong_clock), T(restarts), T(repeat_in_vain)
+	};
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	return cmocka_run_group_tests_name("alert", tests, NULL, NULL);
