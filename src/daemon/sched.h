@@ -163,8 +163,8 @@ bool route_is_quiet(const struct route *r);
 void route_reach(struct route *r);
 /* Is it down because the host could not be reached? */
 bool route_is_cut_off(const struct route *r);
-/* Appends a clause when it is down: "; isp: connect: connection refused", or waits: "; isp:
- * rate 30/1m is used up". The host's words may name the account: others than administrators
+/* Appends a clause when it is down: "; isp: connect: connection refused", or waits while it has mail
+ * that could go: "; isp: rate 30/1m is used up". The host's words may name the account: others than administrators
  * get the stage and the code. */
 void route_words(const struct route *r, bool admin, struct buf *b);
 /* The same for an administrator, without "; ", and also while a host that was down is being

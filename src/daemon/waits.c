@@ -70,9 +70,27 @@ static void words(const struct route *r, bool down, bool admin, struct buf *b)
 		buf_fmt(b, " for %lld s", (long long)(r->wait_until - now));
 }
 
+/* Is there mail that could go but for what the route waits for? One name is looked for, in a pass of
+ * its own. */
+static bool keeps_mail(const struct route *r)
+{
+	int64_t longest = r->host ? r->host->retry_max : 0;
+	struct queue q;
+	struct place p;
+	bool any;
+
+	if (r->wait == WAIT_NONE)
+		return false;
+	/* Who cannot look says what there is to say. */
+	any = queue_open(&q, r->queue.s, r->queue.route, r->queue.reads) < 0 ||
+	      queue_next(&q, clock_real(), longest, &p) || q.failed;
+	queue_close(&q);
+	return any;
+}
+
 void route_words(const struct route *r, bool admin, struct buf *b)
 {
-	if (r->state != ROUTE_DOWN && r->wait == WAIT_NONE)
+	if (r->state != ROUTE_DOWN && !keeps_mail(r))
 		return;
 	buf_z(b, "; ");
 	words(r, r->state == ROUTE_DOWN, admin, b);
@@ -84,7 +102,7 @@ void route_trouble(const struct route *r, struct buf *b)
 	bool down = r->state == ROUTE_DOWN ||
 	            (r->state == ROUTE_AT_WORK && !r->reached && r->why.n);
 
-	if (down || r->wait != WAIT_NONE)
+	if (down || keeps_mail(r))
 		words(r, down, true, b);
 }
 

@@ -1,7 +1,11 @@
+#include "base/clock.h"
 #include "daemon/sched.h"
 #include "spoolbed.h"
 #include <poll.h>
 #include <signal.h>
+
+#define MESSAGE "0123456789abcdef"
+#define SECOND "0123456789abcd00"
 
 /* A smart host, and what mailchuted has around its route. */
 struct hub {
@@ -209,6 +213,59 @@ static void waits(void **state)
 	hub_end(&u);
 }
 
+/* What a route waits for is a reason only for mail that could go but for it. */
+static void waits_without_mail(void **state)
+{
+	static const struct {
+		const char *name, *path; /* the message; NULL: none */
+		unsigned reads;
+		bool said;
+	} rows[] = {
+		{ "no mail", NULL, QUEUE_READS_NEW | QUEUE_READS_DUE, false },
+		{ "new", "queue/new/" MESSAGE, QUEUE_READS_NEW | QUEUE_READS_DUE, true },
+		{ "new, of the router", "queue/new/" MESSAGE, QUEUE_READS_DUE, false },
+		{ "due", "queue/hub/00000001/" MESSAGE, QUEUE_READS_DUE, true },
+		{ "put off because of the host", "queue/hub/81000000/" MESSAGE,
+		  QUEUE_READS_DUE, true },
+		{ "in an hour", NULL, QUEUE_READS_DUE, false },
+	};
+	_cleanup_buf_ struct buf later = BUF_INIT;
+	struct hub u;
+
+	hub_begin(&u, *state);
+	u.h.hold = true;
+	u.h.retry_max = 7200;
+	buf_fmt(&later, "queue/hub/%08x", (unsigned)(clock_real() / 64 + 60));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf flush = BUF_INIT, alert = BUF_INIT,
+		                         path = BUF_INIT;
+		struct route r;
+
+		assert_int_equal(route_open(&r, &u.s, &u.h, rows[i].reads), 0);
+		if (strcmp(rows[i].name, "in an hour") == 0)
+			buf_fmt(&path, "%s/" MESSAGE, later.p);
+		else if (rows[i].path)
+			buf_z(&path, rows[i].path);
+		if (path.n) {
+			*strrchr(path.p, '/') = '\0';
+			assert_true(mkdir(path.p, 0700) == 0 || errno == EEXIST);
+			path.p[strlen(path.p)] = '/';
+			put(path.p, STR("x"), 0600);
+		}
+		route_work(&r, &u.s, clock_real());
+		assert_int_equal(r.wait, WAIT_HOLD);
+		route_words(&r, true, &flush);
+		route_trouble(&r, &alert);
+		if ((flush.n > 0) != rows[i].said || (alert.n > 0) != rows[i].said)
+			fail_msg("%s: \"%s\", \"%s\"", rows[i].name,
+			         flush.n ? flush.p : "", alert.n ? alert.p : "");
+		if (path.n)
+			unlink(path.p);
+		route_close(&r);
+	}
+	hub_end(&u);
+}
+
 /* The network comes up: what could not be reached is tried; not who refused us. */
 static void reach(void **state)
 {
@@ -280,9 +337,6 @@ static void hear_all(struct route *r, const struct sched *s, int64_t now, int wa
 		route_hear(r, s, now);
 	}
 }
-
-#define MESSAGE "0123456789abcdef"
-#define SECOND "0123456789abcd00"
 
 /* What was put off because of the host, and nothing else, is tried when the next try of the
  * host is due: in the same life of mailchuted, with no other mail. */
@@ -945,6 +999,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(golden, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(state_more, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(waits, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(waits_without_mail, bed_setup,
+		                                bed_teardown),
 		cmocka_unit_test_setup_teardown(reach, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(put_off_again, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(put_off_and_new, bed_setup, bed_teardown),
