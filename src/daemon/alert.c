@@ -321,21 +321,6 @@ void alert_look(struct alert *a)
 	a->asked = wanted(a);
 }
 
-/* The reasons, a line each. */
-static void trouble(const struct routes *rs, struct buf *b)
-{
-	for (size_t i = 0, lines = 0; i < rs->live && lines < TROUBLES_MAX; i++) {
-		_cleanup_buf_ struct buf one = BUF_INIT;
-
-		route_trouble(rs->v[i], &one);
-		if (!one.n)
-			continue;
-		buf_escape_rest(b, buf_view(&one), TROUBLE_MAX);
-		buf_c(b, '\n');
-		lines++;
-	}
-}
-
 static void begin(struct alert *a, int64_t now)
 {
 	_cleanup_buf_ struct buf words = BUF_INIT;
@@ -345,7 +330,7 @@ static void begin(struct alert *a, int64_t now)
 		          .parent = getpid() };
 	int e;
 
-	trouble(a->routes, &words);
+	routes_trouble(a->routes, TROUBLES_MAX, TROUBLE_MAX, &words);
 	t.trouble = buf_view(&words);
 	a->asked = a->ending = false;
 	a->until = now + LOOK_MS + a->limit_ms;

@@ -146,12 +146,6 @@ static void job_brought(struct route *r, const struct sched *s, const struct job
 		s->count(s->arg, j->uid, j->size, 1);
 }
 
-/* Also one that the configuration has no more: what it said still counts. */
-static bool is_router(const struct route *r)
-{
-	return !r->host && strcmp(r->queue.route, "new") == 0;
-}
-
 /* job_take(), within what all jobs together may say. What is beyond is in the journal, which is
  * applied a message at a time. */
 static bool take(struct jobs *h, struct job *j, const struct job_record *rec, int *fd)
@@ -202,7 +196,7 @@ static void hear_of_job(struct route *r, const struct sched *s, struct job *j,
 		accepted(r, now);
 		budget_tried(&r->budget, now, j->rcpts > 1 ? j->rcpts : 1, 0);
 	}
-	if (str_eq(rec->verb, STR("part")) && is_router(r))
+	if (str_eq(rec->verb, STR("part")) && route_is_router(r))
 		job_part(j, s->spool, rec, *fd);
 	if (!r->host && !r->gone)
 		job_placed(s, j, rec);

@@ -519,6 +519,8 @@ bool routes_quiet(struct routes *rs)
 
 void routes_words(const struct routes *rs, bool admin, struct buf *b)
 {
+	if (rs->router)
+		route_words(rs->router, admin, b);
 	for (size_t i = 0; i < rs->live; i++)
 		route_words(rs->v[i], admin, b);
 }
@@ -533,15 +535,35 @@ bool routes_in_hand(struct routes *rs, const struct id *id, enum verb v, uid_t b
 	return false;
 }
 
+void routes_trouble(const struct routes *rs, size_t max, size_t octets, struct buf *b)
+{
+	size_t lines = 0;
+
+	for (size_t i = 0; i <= rs->live && lines < max; i++) {
+		const struct route *r = i ? rs->v[i - 1] : rs->router;
+		_cleanup_buf_ struct buf one = BUF_INIT;
+
+		if (r)
+			route_trouble(r, &one);
+		if (!one.n)
+			continue;
+		buf_escape_rest(b, buf_view(&one), octets);
+		buf_c(b, '\n');
+		lines++;
+	}
+}
+
 void routes_state_print(const struct routes *rs, struct buf *b)
 {
+	if (rs->router)
+		route_state_print(rs->router, b);
 	for (size_t i = 0; i < rs->live; i++)
 		route_state_print(rs->v[i], b);
 }
 
 size_t routes_down(const struct routes *rs)
 {
-	size_t n = 0;
+	size_t n = rs->router && rs->router->state == ROUTE_DOWN;
 
 	for (size_t i = 0; i < rs->live; i++)
 		n += rs->v[i]->state == ROUTE_DOWN;

@@ -83,6 +83,12 @@ static inline bool route_on_hold(const struct route *r)
 	return r->host && r->host->hold && !r->asked;
 }
 
+/* Also one that the configuration has no more. No smart host can have that name. */
+static inline bool route_is_router(const struct route *r)
+{
+	return !r->host && str_eq(str_z(r->queue.route), STR("new"));
+}
+
 /* Of route.why: could the host not be reached? */
 static inline bool route_unreached(struct str why)
 {
@@ -173,7 +179,7 @@ void route_trouble(const struct route *r, struct buf *b);
 /* Is this message in its push's hand? Then v, which by asks for, is remembered (retry is
  * not; release makes it forgotten). */
 bool route_in_hand(struct route *r, const struct id *id, enum verb v, uid_t by);
-/* waits.c: the route's lines of the state file; and taking one back, which is what was
+/* waits.c: the route's lines of the state file (of the router what mailq says); and taking one back, which is what was
  * written before a restart, or anything. */
 void route_state_print(const struct route *r, struct buf *b);
 void route_state_take(struct route *r, struct str line, int64_t now);

@@ -34,6 +34,19 @@ static void down_words(const struct route *r, bool admin, struct buf *b)
 	}
 }
 
+/* As serve_list.c has it. What it says is of a file here, and where. */
+static void router_words(const struct route *r, bool admin, struct buf *b)
+{
+	struct str rest = buf_view(&r->why), skipped = STR("");
+
+	buf_z(b, "new (mailchute-route, which chooses the smart host)");
+	str_cut(&rest, ' ', &skipped);
+	str_cut(&rest, ' ', &skipped);
+	buf_z(b, admin && rest.n ? ": " : " fails");
+	if (admin && rest.n)
+		buf_str(b, rest);
+}
+
 /* As serve_list.c has it. */
 static void ask_words(const struct route *r, int64_t now, struct buf *b)
 {
@@ -48,6 +61,10 @@ static void words(const struct route *r, bool down, bool admin, struct buf *b)
 {
 	int64_t now = clock_real();
 
+	if (route_is_router(r)) {
+		router_words(r, admin, b);
+		return;
+	}
 	buf_fmt(b, "%s: ", r->queue.route);
 	if (down) {
 		down_words(r, admin, b);
@@ -136,6 +153,8 @@ void route_state_print(const struct route *r, struct buf *b)
 	if (r->step)
 		buf_fmt(b, "down %s %lld %lld %u %s\n", name, (long long)r->down_since,
 		        (long long)r->next_try, r->step, r->why.n ? r->why.p : "-");
+	if (route_is_router(r))
+		return; /* for mailq; not taken back */
 	if (r->step && r->last_try)
 		buf_fmt(b, "tried %s %lld\n", name, (long long)r->last_try);
 	if (r->learned.n)

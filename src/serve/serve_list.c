@@ -91,8 +91,8 @@ void serve_json_rcpt(struct buf *b, const struct entry_rcpt *r)
 /* ---- Routes in trouble ---- */
 
 /* stage, code and text of a host's trouble. The words may name the account: others than
- * administrators get the stage and the code. */
-static void print_why(struct buf *b, struct str why, bool admin)
+ * administrators get the stage and the code; of the router, which has none, nothing. */
+static void print_why(struct buf *b, struct str why, bool admin, bool router)
 {
 	struct str stage = STR(""), code = STR("");
 
@@ -100,12 +100,14 @@ static void print_why(struct buf *b, struct str why, bool admin)
 	str_cut(&why, ' ', &code);
 	if (stage.n == 0 || str_eq(stage, STR("-")))
 		return;
-	buf_z(b, ": ");
-	text_safe(b, stage, 40);
+	if (!router) {
+		buf_z(b, ": ");
+		text_safe(b, stage, 40);
+	}
 	if (admin && why.n) {
 		buf_z(b, ": ");
 		text_safe(b, why, NOTE_TEXT_MAX);
-	} else if (code.n && !str_eq(code, STR("0"))) {
+	} else if (!router && code.n && !str_eq(code, STR("0"))) {
 		buf_c(b, ' ');
 		text_safe(b, code, 3);
 	}
@@ -116,6 +118,7 @@ static void print_down(const struct serve_view *v, struct str route, struct str 
                        struct str waits)
 {
 	struct str f[3] = { STR(""), STR(""), STR("") };
+	bool router = str_eq(route, STR("new")); /* no smart host can have that name */
 	struct buf *b = &v->out->b;
 	uint64_t since, next;
 
@@ -127,9 +130,11 @@ static void print_down(const struct serve_view *v, struct str route, struct str 
 	out_line(v->out);
 	buf_z(b, "route ");
 	text_safe(b, route, QUEUE_ROUTE_MAX);
+	if (router)
+		buf_z(b, " (mailchute-route, which chooses the smart host)");
 	buf_z(b, " is down since ");
 	text_time(b, (int64_t)since);
-	print_why(b, rest.p ? rest : STR(""), v->admin);
+	print_why(b, rest.p ? rest : STR(""), v->admin, router);
 	if (waits.n) {
 		buf_z(b, "; ");
 		text_safe(b, waits, NOTE_TEXT_MAX);

@@ -193,6 +193,11 @@ static void routes(void **state)
 		  "down hub 1799990000 1800000300 5 connect 0 nobody\nwaits hub soon x\n",
 		  "\troute hub is down since 2027-01-15 05:13:20 UTC: connect: nobody; "
 		  "it is tried next in 5m\n" },
+		{ "the router",
+		  "down new 1799990000 1800000300 5 push 0 map:1: one word\n",
+		  "\troute new (mailchute-route, which chooses the smart host) is down "
+		  "since 2027-01-15 05:13:20 UTC: map:1: one word; it is tried next in "
+		  "5m\n" },
 		{ "an alert", "alert 1800000300\n", "" },
 		{ "two",
 		  "down hub 1799990000 1799990001 5 AUTH 535 no\n"
