@@ -119,6 +119,18 @@ static void conf_take(struct daemon *d, struct conf *fresh, struct buf *packed)
 	         d->debug);
 }
 
+/* The same before anything uses it. */
+static void conf_again(struct daemon *d)
+{
+	_cleanup_buf_ struct buf packed = BUF_INIT;
+	struct conf fresh;
+	bool ok = conf_read(d, &fresh, &packed) == 0;
+
+	if (ok)
+		conf_take(d, &fresh, &packed);
+	log_line(LOG_LEVEL_INFO, "reload result=%s", ok ? "ok" : "kept-the-old");
+}
+
 static void reload(struct daemon *d)
 {
 	_cleanup_buf_ struct buf packed = BUF_INIT;
@@ -347,19 +359,29 @@ static void serve(struct daemon *d)
 
 /* Start */
 
-/* Waits for the old push; SIGTERM and SIGINT end that. */
+/* Waits for the old push; SIGTERM and SIGINT end that: we are leaving. SIGHUP is for what begins
+ * then. */
 static int lock_wait(struct daemon *d)
 {
 	int64_t until = clock_ms() + LOCK_WAIT_MS;
 	struct signalfd_siginfo si;
+	bool again = false;
 	int e;
 
 	do {
 		e = spool_lock(&d->spool, 200);
-		while (read(d->signals, &si, sizeof(si)) == (ssize_t)sizeof(si))
-			if (si.ssi_signo != SIGHUP)
-				return -EINTR;
+		while (read(d->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+			if (si.ssi_signo == SIGHUP) {
+				again = true;
+				continue;
+			}
+			log_line(LOG_LEVEL_INFO, "leaving signal=%u", si.ssi_signo);
+			d->sched.leaving = true;
+			return 0;
+		}
 	} while (e == -EWOULDBLOCK && clock_ms() < until);
+	if (e == 0 && again)
+		conf_again(d);
 	return e;
 }
 
@@ -382,8 +404,6 @@ static int spool_begin(struct daemon *d)
 		         d->spool_path);
 		e = lock_wait(d);
 	}
-	if (e == -EINTR)
-		return EX_TEMPFAIL;
 	if (e < 0) {
 		log_line(LOG_LEVEL_ALERT,
 		         "spool %s/lock: %s; is another mailchuted running?",
@@ -407,15 +427,17 @@ static unsigned jobs_max(unsigned files)
 	return files > ours + 2 ? (files - ours) / 2 : 1;
 }
 
+/* 0: also when it is leaving already, and nothing was begun. */
 static int begin(struct daemon *d)
 {
-	int64_t now = clock_real();
 	int e = spool_begin(d);
 	const char *name;
 	struct id run;
+	int64_t now;
 
-	if (e)
+	if (e || d->sched.leaving)
 		return e;
+	now = clock_real();
 	d->sched.spool = &d->spool;
 	d->sched.libexec = d->libexec;
 	d->sched.jobs_max = jobs_max(boot_files());
@@ -459,6 +481,16 @@ static int begin(struct daemon *d)
 		    "fence landlock=no why=\"this kernel lacks it, or it is switched "
 		    "off; push can open what user mailchute can\"");
 	return 0;
+}
+
+static void end(struct daemon *d)
+{
+	alert_close(&d->alert);
+	answers_close(&d->answers);
+	intake_close(&d->intake);
+	routes_close(&d->routes);
+	jobs_free(&d->stuck);
+	spool_close(&d->spool);
 }
 
 /* The spool that is compiled in has its socket below /run, in a folder that only root can
@@ -550,13 +582,10 @@ int main(int argc, char **argv)
 	e = begin(&d);
 	if (e)
 		return e;
-	serve(&d);
-	alert_close(&d.alert);
-	answers_close(&d.answers);
-	intake_close(&d.intake);
-	routes_close(&d.routes);
-	jobs_free(&d.stuck);
-	spool_close(&d.spool);
+	if (!d.sched.leaving) {
+		serve(&d);
+		end(&d);
+	}
 	log_line(LOG_LEVEL_INFO, "left");
 	return 0;
 }
