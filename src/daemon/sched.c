@@ -61,12 +61,24 @@ static bool refuses_login(struct str why)
 	return str_eq(stage, STR("AUTH")) && str_u64(code, &n) && (n == 432 || n >= 500);
 }
 
+/* Its next try, but for what waits besides: the host throttles, a rate is used up. */
+static int64_t next_of_down(struct route *r, int64_t now)
+{
+	int64_t next = r->next_try;
+
+	if (deal_waits(r, now) && (r->wait != WAIT_HOLD || r->besides != WAIT_NONE) &&
+	    r->wait_until > next)
+		next = r->wait_until;
+	r->besides = WAIT_NONE;
+	return next;
+}
+
 void route_down(struct route *r, struct str why, int64_t now)
 {
 	/* Who refuses our login, or all we send, is asked seldom. */
 	bool login = refuses_login(why) || r->breaker.open;
 	int64_t first = login ? BACKOFF_LOGIN_FIRST : BACKOFF_FIRST;
-	int64_t max = login ? BACKOFF_LOGIN_MAX : BACKOFF_MAX, wait = first;
+	int64_t max = login ? BACKOFF_LOGIN_MAX : BACKOFF_MAX, wait = first, next;
 	_cleanup_buf_ struct buf line = BUF_INIT;
 	struct str rest = why, stage = STR(""), code = STR("");
 
@@ -78,7 +90,6 @@ void route_down(struct route *r, struct str why, int64_t now)
 		r->down_since = now;
 	r->step += !r->stopping;
 	r->state = ROUTE_DOWN;
-	r->besides = WAIT_NONE;
 	r->next_try = now + wait;
 	buf_reset(&r->why);
 	hear_clean(&r->why, str_head(why, 400));
@@ -91,10 +102,11 @@ void route_down(struct route *r, struct str why, int64_t now)
 	/* Who asks when a line has just come up asks before all of it is there. */
 	r->asked &= r->stopping ||
 	            (route_unreached(why) && clock_ms() + wait * 1000 < r->asked_until);
+	next = next_of_down(r, now);
 	if (route_on_hold(r))
 		buf_z(&line, " next=when-asked");
 	else
-		buf_fmt(&line, " next=%llds", (long long)wait);
+		buf_fmt(&line, " next=%llds", (long long)(next - now));
 	log_line(LOG_LEVEL_WARNING, "host-down%s", line.p);
 	deal_down(r);
 	queue_idle(&r->queue);

@@ -140,7 +140,10 @@ static enum route_wait waits_for(const struct route *r)
 {
 	if (r->state != ROUTE_DOWN)
 		return r->wait;
-	return route_on_hold(r) ? WAIT_HOLD : WAIT_NONE;
+	if (route_on_hold(r))
+		return WAIT_HOLD;
+	/* As route_down() found it: then that is what the next try waits for. */
+	return r->wait != WAIT_HOLD && r->wait_until > r->next_try ? r->wait : WAIT_NONE;
 }
 
 void route_state_print(const struct route *r, struct buf *b)

@@ -372,6 +372,66 @@ static void put_off_again(void **state)
 	hub_end(&u);
 }
 
+/* When a host that is down is tried again, as the log has it: not while it throttles, or a rate is
+ * used up. */
+static void next_in_log(void **state)
+{
+	static const struct {
+		const char *name, *says;
+		int64_t used; /* messages of the rate */
+		const char *want;
+	} rows[] = {
+		{ "down", "host connect 0 x\n", 0, " next=5s\n" },
+		{ "it throttles", "slow 60\nhost MAIL 450 4.7.1 slower\n", 0,
+		  " next=60s\n" },
+		{ "for a moment", "slow 2\nhost MAIL 450 4.7.1 slower\n", 0,
+		  " next=5s\n" },
+		{ "a rate is used up", "took 7 7\nhost MAIL 450 4.7.1 busy\n", 7,
+		  " next=610s\n" },
+	};
+	const int err = dup(2);
+	struct hub u;
+
+	hub_begin(&u, *state);
+	u.h.rates = 1;
+	u.h.rate[0] = (struct conf_rate){ .n = 7, .seconds = 600 };
+	put("queue/new/" MESSAGE, STR("x"), 0600);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_buf_ struct buf script = BUF_INIT, log = BUF_INIT;
+		_cleanup_fd_ int fd = open("log", O_RDWR | O_CREAT | O_TRUNC, 0600);
+		struct route r;
+
+		buf_z(&script, "printf '");
+		for (const char *p = rows[i].says; *p; p++) {
+			if (*p == '\n')
+				buf_z(&script, "\\n");
+			else
+				buf_c(&script, *p);
+		}
+		buf_z(&script, "' >&3");
+		push_says(script.p);
+		assert_int_equal(
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		assert_true(dup2(fd, 2) == 2);
+		route_work(&r, &u.s, NOW);
+		hear_all(&r, &u.s, NOW, 3000);
+		dup2(err, 2);
+		assert_int_equal(r.state, ROUTE_DOWN);
+		assert_int_equal(io_slurp_at(AT_FDCWD, "log", &log, 4096), 0);
+		if (!strstr(log.p, rows[i].want))
+			fail_msg("%s: %s", rows[i].name, log.p);
+		/* And mailq. */
+		buf_reset(&log);
+		route_state_print(&r, &log);
+		if ((strstr(log.p, "\nwaits hub ") != NULL) !=
+		    (strcmp(rows[i].want, " next=5s\n") != 0))
+			fail_msg("%s: %s", rows[i].name, log.p);
+		route_close(&r);
+	}
+	close(err);
+	hub_end(&u);
+}
+
 /* New mail goes out although what this run has put off is met in the same pass. */
 static void put_off_and_new(void **state)
 {
@@ -1003,6 +1063,7 @@ int main(void)
 		                                bed_teardown),
 		cmocka_unit_test_setup_teardown(reach, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(put_off_again, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(next_in_log, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(put_off_and_new, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(clock_back_little, bed_setup,
 		                                bed_teardown),
