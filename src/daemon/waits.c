@@ -115,9 +115,10 @@ void route_words(const struct route *r, bool admin, struct buf *b)
 
 void route_trouble(const struct route *r, struct buf *b)
 {
-	/* Why is kept until a session begins: without mail that may be an old story. */
-	bool down = r->state == ROUTE_DOWN ||
-	            (r->state == ROUTE_AT_WORK && !r->reached && r->why.n);
+	/* Why is kept until a session begins: without mail that may be an old story. Not so while the
+	 * push is still leaving that found it, and the next try waits for that. */
+	bool trying = r->state == ROUTE_AT_WORK ? !r->reached : r->pid != 0;
+	bool down = r->state == ROUTE_DOWN || (trying && r->why.n);
 
 	if (down || keeps_mail(r))
 		words(r, down, true, b);

@@ -273,7 +273,8 @@ static void words(void **state)
 		  "waiting\nmailchute on box.example.org: mail does not go out: 3 "
 		  "messages "
 		  "wait, the oldest (@) for 3 d 2 h\n"
-		  "isp: connect: nobody\\x07 there; really\n" },
+		  "isp: connect: nobody\\x07 there; really\n"
+		  "asked: greeting: not now\n" },
 		{ "over",
 		  { 5, 7 },
 		  true,
@@ -292,12 +293,15 @@ static void words(void **state)
 	struct conf c = conf_of(b, 3600, TELLS);
 	struct route isp = { .queue.route = "isp", .state = ROUTE_AT_WORK };
 	struct route fine = { .queue.route = "fine" };
-	struct route *v[] = { &fine, &isp };
+	/* SIGHUP came when push had said that, and had not left yet. */
+	struct route asked = { .queue.route = "asked", .state = ROUTE_READY, .pid = 1 };
+	struct route *v[] = { &fine, &isp, &asked };
 
 	buf_z(&isp.why, "connect 0 nobody\a there; really");
+	buf_z(&asked.why, "greeting 421 not now");
 	buf_z(&fine.why, "connect 0 an old story"); /* no mail since */
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		const struct routes rs = { .v = v, .live = cases[i].down ? 2 : 1 };
+		const struct routes rs = { .v = v, .live = cases[i].down ? 3 : 1 };
 		_cleanup_buf_ struct buf want = BUF_INIT;
 		struct id id[3] = { { "" } };
 		struct alert a;
@@ -319,6 +323,7 @@ static void words(void **state)
 	}
 	buf_free(&isp.why);
 	buf_free(&fine.why);
+	buf_free(&asked.why);
 }
 
 /* Whom it told it knows after a restart: the line of the state file. */
