@@ -148,6 +148,8 @@ static const char *dns_words(int e)
 		return "DNS says that this is not offered";
 	case -EBADMSG:
 		return "the DNS answer cannot be understood";
+	case -EADDRNOTAVAIL:
+		return "its DNS records name port 0, or what is no host's name";
 	case -EAGAIN:
 		return "DNS gives no answer";
 	case -ETIMEDOUT:

@@ -165,7 +165,7 @@ ptrdiff_t dns_take(enum dns_type type, const unsigned char *answer, size_t n,
 	}
 	if (got)
 		return got;
-	return none ? -ENOTSUP : useless ? -EBADMSG : 0;
+	return none ? -ENOTSUP : useless ? -EADDRNOTAVAIL : 0;
 }
 
 /* splitmix64: which host is tried first is no secret. */

@@ -25,7 +25,7 @@ struct dns_host {
 /* Takes the records out of a whole answer, in its order. ret has room for DNS_RECORDS_MAX. How
  * many; 0: there is none; -ENOTSUP: it says that there is no such service (target ".", RFC
  * 2782, RFC 7505); -EBADMSG: it cannot be read. Records with a name that no host has, or a port
- * of 0, are left out; when there are only such ones it is -EBADMSG. */
+ * of 0, are left out; when there are only such ones it is -EADDRNOTAVAIL. */
 ptrdiff_t dns_take(enum dns_type type, const unsigned char *answer, size_t n,
                    struct dns_host *ret);
 
