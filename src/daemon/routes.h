@@ -69,8 +69,8 @@ unsigned long routes_removed_ever(const struct routes *rs);
 bool routes_quiet(struct routes *rs);
 /* One clause about each route that is down: "isp: connect: connection refused". */
 void routes_words(const struct routes *rs, bool admin, struct buf *b);
-/* What is in the way of mail, a line for each route, the router first: at most max lines, with so many
- * octets of each. */
+/* What is in the way of mail, a line for each route, the router first: at most max lines, with
+ * so many octets of each. */
 void routes_trouble(const struct routes *rs, size_t max, size_t octets, struct buf *b);
 /* For struct sched: the route called name, or the default one. */
 struct route *routes_placed(void *routes, struct str name);

@@ -370,8 +370,8 @@ static void try_it(struct route *r, bool all)
 	queue_rewind(&r->queue, all);
 }
 
-/* Within a minute after the last try: to be carried out when that is over. What is asked for already
- * is tried, and so is what is not on hold: if it is down, soon enough. */
+/* Within a minute after the last try: to be carried out when that is over. What is asked for
+ * already is tried, and so is what is not on hold: if it is down, soon enough. */
 static void ask_later(struct route *r)
 {
 	int64_t then = r->last_try + POKE_EVERY;

@@ -169,9 +169,9 @@ bool route_is_quiet(const struct route *r);
 void route_reach(struct route *r);
 /* Is it down because the host could not be reached? */
 bool route_is_cut_off(const struct route *r);
-/* Appends a clause when it is down: "; isp: connect: connection refused", or waits while it has mail
- * that could go: "; isp: rate 30/1m is used up". The host's words may name the account: others than administrators
- * get the stage and the code. */
+/* Appends a clause when it is down: "; isp: connect: connection refused", or waits while it has
+ * mail that could go: "; isp: rate 30/1m is used up". The host's words may name the account:
+ * others than administrators get the stage and the code. */
 void route_words(const struct route *r, bool admin, struct buf *b);
 /* The same for an administrator, without "; ", and also while a host that was down is being
  * tried again, which may take minutes. */
@@ -179,8 +179,8 @@ void route_trouble(const struct route *r, struct buf *b);
 /* Is this message in its push's hand? Then v, which by asks for, is remembered (retry is
  * not; release makes it forgotten). */
 bool route_in_hand(struct route *r, const struct id *id, enum verb v, uid_t by);
-/* waits.c: the route's lines of the state file (of the router what mailq says); and taking one back, which is what was
- * written before a restart, or anything. */
+/* waits.c: the route's lines of the state file (of the router what mailq says); and taking one
+ * back, which is what was written before a restart, or anything. */
 void route_state_print(const struct route *r, struct buf *b);
 void route_state_take(struct route *r, struct str line, int64_t now);
 /* All of that was taken, mailchuted begins: what is down is tried at once, but not sooner than a

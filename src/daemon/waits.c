@@ -87,8 +87,8 @@ static void words(const struct route *r, bool down, bool admin, struct buf *b)
 		buf_fmt(b, " for %lld s", (long long)(r->wait_until - now));
 }
 
-/* Is there mail that could go but for what the route waits for? One name is looked for, in a pass of
- * its own. */
+/* Is there mail that could go but for what the route waits for? One name is looked for, in a
+ * pass of its own. */
 static bool keeps_mail(const struct route *r)
 {
 	int64_t longest = r->host ? r->host->retry_max : 0;
