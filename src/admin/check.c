@@ -21,10 +21,10 @@
 enum {
 	PEM_MAX = 4 << 20,   /* octets of a file of certificates */
 	CONF_MAX = 16 << 20, /* of a packed configuration */
-	ROUTES_MS = 5000,    /* for mailchuted to say how its routes are */
+	ROUTES_MS = 3000,    /* for mailchuted to say how its routes are */
 };
 
-#define QUEUE_REQUEST "mailchute-socket 1 list text\n"
+#define LIST_REQUEST "mailchute-socket 1 list text\n"
 
 static void add_line(struct check *c, const char *mark, const char *fmt, va_list ap)
 {
@@ -285,39 +285,24 @@ static bool check_spool(struct check *c)
 	return takes;
 }
 
-/* mailchuted makes it when it starts; without it mail goes out all the same. */
-static void check_socket(struct check *c)
+/* Waits for more of the answer until end, in monotonic ms. True: some came. */
+static bool hear_more(int fd, int64_t end, struct sm_answer *a, struct buf *text)
 {
-	struct sockaddr_un a;
-	struct stat st;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int64_t left = end - clock_ms();
+	char block[4096];
+	ssize_t n;
 
-	if (sm_socket_path(c->spool_path, &a) < 0)
-		check_wrong(c, "%s is too long a path: there can be no socket in it",
-		            c->spool_path);
-	else if (lstat(a.sun_path, &st) < 0)
-		check_wrong(c, "%s: %s; mailchuted's log says why it made none",
-		            a.sun_path, strerror(errno));
-	else if (!S_ISSOCK(st.st_mode) || (st.st_mode & 0666) != 0666)
-		check_wrong(c,
-		            "%s is no socket that everybody may use; restart mailchuted",
-		            a.sun_path);
-	else
-		check_good(c, "socket %s", a.sun_path);
-}
-
-/* A line of the queue's list is about a route: what it waits for. */
-static bool say_route(struct check *c, struct str line)
-{
-	if (!str_starts(line, STR("route ")))
+	if (left <= 0 || poll(&p, 1, (int)left) <= 0)
 		return false;
-	if (memmem(line.p, line.n, " is down since ", 15))
-		check_wrong(c, "%.*s", (int)line.n, line.p);
-	else
-		check_note(c, "%.*s", (int)line.n, line.p);
-	return true;
+	n = recv(fd, block, sizeof(block), MSG_DONTWAIT);
+	if (n > 0)
+		sm_answer_feed(a, (struct str){ block, (size_t)n }, text);
+	return n > 0;
 }
 
-/* What mailchuted says of its routes, which stands before all messages in its list. */
+/* What mailchuted says of its routes, which stands before all messages in its list. A host that
+ * is down is not the configuration's fault, or not that of the one that was read here. */
 static void check_routes(struct check *c)
 {
 	struct sm_answer a = { .done = false };
@@ -325,31 +310,49 @@ static void check_routes(struct check *c)
 	_cleanup_fd_ int fd = -1;
 	int64_t end = clock_ms() + ROUTES_MS;
 	struct sockaddr_un to;
+	struct str rest, line;
 	size_t at = 0;
 
 	if (ask_path(NULL, c->spool_path, &to) == 0)
 		fd = ask_connect(&to);
-	if (fd < 0 || io_write(fd, QUEUE_REQUEST, sizeof(QUEUE_REQUEST) - 1) < 0)
-		return;
-	while (!a.done && clock_ms() < end) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		char block[4096];
-		struct str rest, line;
-		ssize_t n;
-
-		if (poll(&p, 1, (int)(end - clock_ms())) <= 0)
+	if (fd >= 0)
+		(void)!send(fd, LIST_REQUEST, sizeof(LIST_REQUEST) - 1, MSG_NOSIGNAL);
+	while (!a.done) {
+		if (fd < 0 || !hear_more(fd, end, &a, &text)) {
+			check_wrong(c, "mailchuted does not answer at its socket; its "
+			               "log may say why");
 			return;
-		n = recv(fd, block, sizeof(block), MSG_DONTWAIT);
-		if (n <= 0)
-			return;
-		sm_answer_feed(&a, (struct str){ block, (size_t)n }, &text);
+		}
 		rest = str_from(buf_view(&text), at);
 		while (rest.n && memchr(rest.p, '\n', rest.n)) {
 			str_cut(&rest, '\n', &line);
-			if (!say_route(c, line))
+			if (!str_starts(line, STR("route ")))
 				return;
+			check_note(c, "%.*s", (int)line.n, line.p);
 			at += line.n + 1;
 		}
+	}
+}
+
+/* mailchuted makes it when it starts; without it mail goes out all the same. */
+static void check_socket(struct check *c)
+{
+	struct sockaddr_un a;
+	struct stat st;
+
+	if (sm_socket_path(c->spool_path, &a) < 0) {
+		check_wrong(c, "%s is too long a path: there can be no socket in it",
+		            c->spool_path);
+	} else if (lstat(a.sun_path, &st) < 0) {
+		check_wrong(c, "%s: %s; mailchuted's log says why it made none",
+		            a.sun_path, strerror(errno));
+	} else if (!S_ISSOCK(st.st_mode) || (st.st_mode & 0666) != 0666) {
+		check_wrong(c,
+		            "%s is no socket that everybody may use; restart mailchuted",
+		            a.sun_path);
+	} else {
+		check_good(c, "socket %s", a.sun_path);
+		check_routes(c);
 	}
 }
 
@@ -388,7 +391,6 @@ static void check_daemon(struct check *c, bool takes)
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
 		check_good(c, "mailchuted is running");
 		check_socket(c);
-		check_routes(c);
 		return;
 	}
 	say_down(c, takes);

@@ -102,8 +102,12 @@ void route_down(struct route *r, struct str why, int64_t now)
 	/* Who asks when a line has just come up asks before all of it is there. */
 	r->asked &= r->stopping ||
 	            (route_unreached(why) && clock_ms() + wait * 1000 < r->asked_until);
+	if (login)
+		r->ask_at = 0; /* no asking makes that sooner */
 	next = next_of_down(r, now);
-	if (route_on_hold(r))
+	if (r->ask_at)
+		next = r->ask_at;
+	if (route_on_hold(r) && !r->ask_at)
 		buf_z(&line, " next=when-asked");
 	else
 		buf_fmt(&line, " next=%llds", (long long)(next - now));

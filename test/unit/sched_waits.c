@@ -1,6 +1,7 @@
 /* What a route waits for: hold and who asks, rates, a host that throttles; its words, and its lines
  * in the state file. */
 #include "schedbed.h"
+#include "daemon/hear.h"
 
 /* The state file's line of a route that is down: taken and printed back; and what is none. */
 static void state_line(void **state)
@@ -383,6 +384,44 @@ static void asked_soon(void **state)
 	hub_end(&u);
 }
 
+/* Asked for too soon, and then the host is down: that is when it is tried, but no asking makes a
+ * refused login tried sooner. */
+static void asked_and_down(void **state)
+{
+	static const struct {
+		const char *why;
+		int64_t next, tried_in;
+	} rows[] = {
+		{ "MAIL 421 4.7.0 bye", NOW + 40, 40 },
+		{ "AUTH 535 5.7.8 no", NOW + 1 + 60, 0 },
+	};
+	struct hub u;
+
+	hub_begin(&u, *state);
+	u.h.hold = true;
+	put("queue/new/" MESSAGE, STR("x"), 0600);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct route r;
+
+		assert_int_equal(
+		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		r.last_try = NOW - 20;
+		route_work(&r, &u.s, NOW);
+		route_try_now(&r, NOW, false);
+		assert_int_equal(r.ask_at, NOW + 40);
+		route_down(&r, str_z(rows[i].why), NOW + 1);
+		assert_int_equal(route_next(&r, NOW + 1), rows[i].next);
+		route_work(&r, &u.s, NOW + 41);
+		if ((r.pid > 0) != (rows[i].tried_in > 0) ||
+		    (r.state == ROUTE_DOWN) != (rows[i].tried_in == 0))
+			fail_msg("%s: state %d, pid %d", rows[i].why, (int)r.state,
+			         r.pid);
+		hear_all(&r, &u.s, NOW + 41, 3000);
+		route_close(&r);
+	}
+	hub_end(&u);
+}
+
 /* On hold and with a rate: what is over the rate when somebody asks waits for the next time. */
 static void asked_and_rate(void **state)
 {
@@ -430,6 +469,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(asked, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked_for_one, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked_soon, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(asked_and_down, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(asked_and_rate, bed_setup, bed_teardown),
 	};
 
