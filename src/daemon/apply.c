@@ -2,6 +2,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "daemon/deal.h"
+#include "mail/note.h"
 #include "spool/journal.h"
 #include "spool/notefile.h"
 #include <errno.h>
@@ -252,13 +253,79 @@ bool job_in_doubt(const struct job *j)
 	return false;
 }
 
+/* Who has it, and who has not. note: the message's; lines: those of this try, which end it. */
+static void say_outcomes(const struct id *id, struct str note, struct str lines)
+{
+	struct str line, number;
+	struct note n;
+	const char *why;
+	uint64_t i;
+
+	if (note_parse(note, &n, &why) < 0)
+		return;
+	while (lines.n && str_cut(&lines, '\n', &line)) {
+		_cleanup_buf_ struct buf text = BUF_INIT;
+		const struct note_rcpt *r;
+
+		if (!str_starts(line, STR("r ")))
+			continue;
+		line = str_from(line, 2);
+		str_cut(&line, ' ', &number);
+		if (!str_u64(number, &i) || i < 1 || i > n.plan.rcpts)
+			continue;
+		r = &n.rcpt[i - 1];
+		log_value(&text, "to", str_z(n.plan.rcpt[i - 1].addr));
+		buf_fmt(&text, " outcome=%s code=%d",
+		        r->state == NOTE_DONE     ? "delivered"
+		        : r->state == NOTE_FAILED ? "failed"
+		                                  : "deferred",
+		        r->code);
+		log_value(&text, "text", r->text);
+		log_line(LOG_LEVEL_INFO, "recovered id=%s%s", id->c, text.p);
+	}
+	note_free(&n);
+}
+
+/* Applies what came of it, and logs that: push may not have lived to do so. */
+static void settle(struct replay *r, struct job *j, const struct job_record *rec)
+{
+	_cleanup_buf_ struct buf note = BUF_INIT, lines = BUF_INIT;
+	_cleanup_buf_ struct buf outcome = BUF_INIT, text = BUF_INIT;
+	/* A new note is written whole or not at all, and then has more than the journal: the
+	 * failed recipients. (Unless it is the old one, which was to be made anew.) Lines that
+	 * were appended may come twice; that says the same. */
+	bool whole = j->plan && j->noted && !note_to_recompose(r->s, &rec->id);
+	bool doubt = job_in_doubt(j);
+
+	buf_str(&lines, buf_view(&j->lines));
+	if (whole)
+		buf_reset(&j->lines);
+	/* Before it is gone, with the message. */
+	if (lines.n && j->noted && (whole || !j->plan) &&
+	    io_slurp_at(r->s->note, rec->id.c, &note, NOTE_FILE_MAX) < 0)
+		buf_reset(&note);
+	while (note.n && note.p[note.n - 1] != '\n')
+		note.n--; /* cut by a crash */
+	buf_str(&note, buf_view(&j->lines));
+	if (!job_apply(j, &r->q, r->s, rec, r->now))
+		return;
+	say_outcomes(&rec->id, buf_view(&note), buf_view(&lines));
+	buf_str(&outcome, rec->verb);
+	buf_c(&outcome, ' ');
+	buf_str(&outcome, str_head(rec->rest, 60));
+	log_value(&text, "outcome", buf_view(&outcome));
+	log_line(LOG_LEVEL_INFO, "recovered id=%s%s", rec->id.c, text.p);
+	r->s->uncounted |= j->left;
+	if (doubt)
+		possible_duplicate(j, "connection lost before the last reply");
+}
+
 static void replay_line(void *arg, struct str line)
 {
 	struct replay *r = arg;
 	struct job_record rec;
 	struct job *j;
 	int no_fd = -1;
-	bool doubt;
 
 	if (!job_parse(line, &rec) || rec.id.c[0] == '\0')
 		return;
@@ -268,7 +335,6 @@ static void replay_line(void *arg, struct str line)
 	j = replay_job(r, &rec);
 	if (!j || !job_take(j, &rec, &no_fd))
 		return;
-	doubt = job_in_doubt(j);
 	if (!still_there(r, j)) {
 		if (j->again)
 			goto out;
@@ -278,24 +344,7 @@ static void replay_line(void *arg, struct str line)
 		note_remove_orphan(r->s, &rec.id);
 		goto out;
 	}
-	/* A new note is written whole or not at all, and then has more than the journal: the
-	 * failed recipients. (Unless it is the old one, which was to be made anew.) Lines that
-	 * were appended may come twice; that says the same. */
-	if (j->plan && j->noted && !note_to_recompose(r->s, &rec.id))
-		buf_reset(&j->lines);
-	if (job_apply(j, &r->q, r->s, &rec, r->now)) {
-		_cleanup_buf_ struct buf outcome = BUF_INIT, text = BUF_INIT;
-
-		buf_str(&outcome, rec.verb);
-		buf_c(&outcome, ' ');
-		buf_str(&outcome, str_head(rec.rest, 60));
-		log_value(&text, "outcome", buf_view(&outcome));
-		log_line(LOG_LEVEL_INFO, "recovered id=%s%s", rec.id.c, text.p);
-		r->s->uncounted |= j->left;
-		/* Push may not have lived to log it. */
-		if (doubt)
-			possible_duplicate(j, "connection lost before the last reply");
-	}
+	settle(r, j, &rec);
 out:
 	if (j->again)
 		stuck(r, &j->place);

@@ -379,14 +379,20 @@ static void replay(void **state)
 		{ "later, noted", 7, PLAN,
 		  "n @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ 00000007 later "
 		  "64000\n",
-		  "000003e8", PLAN "r 1 D 1 250 ok\ne 1\n", "recovered" },
+		  "000003e8", PLAN "r 1 D 1 250 ok\ne 1\n",
+		  " to=c@d outcome=delivered code=250 text=ok" },
+		{ "later, and a torn line", 7, PLAN "r 2 F 1 55",
+		  "n @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ 00000007 later "
+		  "64000\n",
+		  "000003e8", PLAN "r 1 D 1 250 ok\ne 1\n",
+		  " to=c@d outcome=delivered code=250" },
 		{ "later, and noted already", 7,
 		  PLAN "r 1 D 1 250 ok\nr 2 T 1 450 x\ne 1\n",
 		  "n @ 00000007 r 1 D 1 250 ok\nn @ 00000007 e 1\nend @ 00000007 later "
 		  "64000\n",
 		  "000003e8",
 		  PLAN "r 1 D 1 250 ok\nr 2 T 1 450 x\ne 1\nr 1 D 1 250 ok\ne 1\n",
-		  "recovered" },
+		  " to=c@d outcome=delivered" },
 		{ "later, an earlier try is noted", 7, PLAN "r 1 T 1 450 x\ne 1\n",
 		  "n @ 00000007 r 1 T 9 450 x\nn @ 00000007 e 9\nend @ 00000007 later "
 		  "64000\n",
@@ -413,7 +419,13 @@ static void replay(void **state)
 		  "0000",
 		  "00000007", PLAN CUT, "possible-duplicate" },
 		{ "done", 7, PLAN, "n @ 00000007 r 1 D 1 250 ok\nend @ 00000007 done\n",
-		  "-", NULL, "recovered" },
+		  "-", NULL, " to=c@d outcome=delivered" },
+		{ "a plan and its outcomes", 0, NULL,
+		  "p @ 00000000 mailchute-note 1\nn @ 00000000 Sa\nn @ 00000000 Pr c\n"
+		  "n @ 00000000 Pr e\nn @ 00000000 .\nn @ 00000000 r 2 T 1 450 x\n"
+		  "n @ 00000000 e 1\nend @ 00000000 later 64000\n",
+		  "000003e8", "mailchute-note 1\nSa\nPr c\nPr e\n.\nr 2 T 1 450 x\ne 1\n",
+		  " to=e outcome=deferred code=450 text=x" },
 		{ "bad", 0, NULL, "end @ 00000000 bad \x1b[31mwords\n", "bad", NULL,
 		  "recovered" },
 		{ "later, and begun again where it went", 1000, PLAN,
