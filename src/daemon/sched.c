@@ -49,8 +49,7 @@ void route_close(struct route *r)
 	buf_free(&r->ticket);
 }
 
-/* "AUTH 535 ...": the stage's name, and the code. Others than these are no answer about the
- * login (RFC 4954 6): 454, a connection that ends. */
+/* "AUTH 535 ...": the stage's name, and the code. */
 static bool refuses_login(struct str why)
 {
 	struct str stage = STR(""), code = STR("");
@@ -58,7 +57,7 @@ static bool refuses_login(struct str why)
 
 	str_cut(&why, ' ', &stage);
 	str_cut(&why, ' ', &code);
-	return str_eq(stage, STR("AUTH")) && str_u64(code, &n) && (n == 432 || n >= 500);
+	return str_eq(stage, STR("AUTH")) && str_u64(code, &n) && job_refuses_login(n);
 }
 
 /* Its next try, but for what waits besides: the host throttles, a rate is used up. */

@@ -97,5 +97,11 @@ struct job_record {
 };
 /* Takes a line apart. False: malformed. Input may be hostile (a push is exposed). */
 bool job_parse(struct str line, struct job_record *ret);
+/* Of "host AUTH": is that code (0: none) an answer about the login? (RFC 4954 6.) Others, like
+ * 454, or a connection that ends, are not. */
+static inline bool job_refuses_login(uint64_t code)
+{
+	return code == 432 || code >= 500;
+}
 
 #endif

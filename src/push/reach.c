@@ -355,10 +355,10 @@ static bool token_renewed(struct push *p, const struct verdict *why)
 	return renewed;
 }
 
-/* RFC 4954 6. Others are the host's trouble, which another host may not have. */
+/* Other answers are the host's trouble, which another host may not have. */
 static bool refuses_login(const struct verdict *why)
 {
-	return why->stage == STAGE_AUTH && (why->code == 432 || why->code >= 500);
+	return why->stage == STAGE_AUTH && job_refuses_login((uint64_t)why->code);
 }
 
 /* ---- All of them ---- */
