@@ -9,8 +9,7 @@ static void clock_back(void **state)
 	struct route r;
 
 	hub_begin(&u, *state);
-	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
-	                 0);
+	hub_open(&u, &r);
 	route_state_take(&r, STR("down hub 1800000000 1800000160 5 x"), 1800000100);
 	route_work(&r, &u.s, 1800000101);
 	assert_int_equal(r.state, ROUTE_DOWN);
@@ -44,8 +43,7 @@ static void reach(void **state)
 		struct route r;
 
 		u.h.hold = rows[i].hold;
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		route_state_take(&r, str_z(rows[i].line), 1800000100);
 		if (route_is_cut_off(&r) != rows[i].want)
 			fail_msg("%s", rows[i].name);
@@ -57,8 +55,7 @@ static void reach(void **state)
 			fail_msg("%s: tried", rows[i].name);
 		route_close(&r);
 		/* The same news while it is being tried: the next try comes soon. */
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		route_state_take(&r, str_z(rows[i].line), 1800000100);
 		r.state = ROUTE_AT_WORK;
 		route_reach(&r);
@@ -77,8 +74,7 @@ static void put_off_again(void **state)
 	struct route r;
 
 	hub_begin(&u, *state);
-	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
-	                 0);
+	hub_open(&u, &r);
 	push_says("printf 'end " MESSAGE " 00000000 later 5 host\\nhost connect 0 x\\n' "
 	          ">&3");
 	put("queue/new/" MESSAGE, STR("x"), 0600);
@@ -141,8 +137,7 @@ static void next_in_log(void **state)
 		}
 		buf_z(&script, "' >&3");
 		push_says(script.p);
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		assert_true(dup2(fd, 2) == 2);
 		route_work(&r, &u.s, NOW);
 		hear_all(&r, &u.s, NOW, 3000);
@@ -174,8 +169,7 @@ static void put_off_and_new(void **state)
 		struct route r;
 
 		assert_true(id_from(STR(SECOND), &id));
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		push_says("printf 'end " MESSAGE " 00000000 later 5 host\\n' >&3\n"
 		          "exec sleep 20");
 		put("queue/new/" MESSAGE, STR("x"), 0600);
@@ -209,8 +203,7 @@ static void clock_back_little(void **state)
 	struct route r;
 
 	hub_begin(&u, *state);
-	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
-	                 0);
+	hub_open(&u, &r);
 	push_says("printf 'host connect 0 x\\n' >&3");
 	put("queue/new/" MESSAGE, STR("x"), 0600);
 	route_news(&r);
@@ -273,8 +266,7 @@ static void how_many(void **state)
 		if (rows[i].note)
 			put("note/" MESSAGE, buf_view(&text), 0600);
 		push_says("exec sleep 20");
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		route_news(&r);
 		route_work(&r, &u.s, NOW);
 		assert_int_equal(r.jobs.n, 1);
@@ -330,8 +322,7 @@ static void started(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct route r;
 
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		for (size_t k = 0; k < 2; k++)
 			route_state_take(&r, str_z(rows[i].lines[k]), rows[i].now);
 		route_state_taken(&r, rows[i].now);

@@ -29,8 +29,7 @@ static void watchdog(void **state)
 
 		buf_fmt(&script, "%s\nexec sleep 20", rows[i].says);
 		push_says(script.p);
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		buf_reset(&script);
 		buf_fmt(&script, "%s/test/golden/queue-file-1",
 		        ((struct bed *)*state)->top);
@@ -91,8 +90,7 @@ static void watchdog_and_reload(void **state)
 
 		buf_fmt(&script, "%s\nexec sleep 20", rows[i].says);
 		push_says(script.p);
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		put("queue/new/" MESSAGE, STR("x"), 0600);
 		route_news(&r);
 		route_work(&r, &u.s, NOW);
@@ -124,8 +122,7 @@ static void hangs_on_it(void **state)
 	struct route r;
 
 	hub_begin(&u, *state);
-	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
-	                 0);
+	hub_open(&u, &r);
 	push_says("exec sleep 20");
 	put("queue/new/" MESSAGE, STR("x"), 0600);
 	for (int i = 0; i < 3; i++) {
@@ -150,13 +147,12 @@ static void reload_at_once(void **state)
 {
 	static const struct {
 		const char *name, *says;
-		bool up, all;
+		bool up;
 	} rows[] = {
-		{ "hangs", "read x <&3; true", false, false },
+		{ "hangs", "read x <&3; true", false },
 		{ "says that its host is down",
-		  "read x <&3; printf 'host connect 0 x\\n' >&3", false, false },
-		{ "is up, and finishes", "printf 'up x\\n' >&3; exec sleep 20", true,
-		  false },
+		  "read x <&3; printf 'host connect 0 x\\n' >&3", false },
+		{ "is up, and finishes", "printf 'up x\\n' >&3; exec sleep 20", true },
 	};
 	struct hub u;
 
@@ -165,8 +161,7 @@ static void reload_at_once(void **state)
 		struct route r;
 		struct pollfd p = { .events = POLLIN };
 
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		push_says(rows[i].says);
 		put("queue/new/" MESSAGE, STR("x"), 0600);
 		route_news(&r);
@@ -217,8 +212,7 @@ static void ticket(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct route r;
 
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		push_says(rows[i].says);
 		put("queue/new/" MESSAGE, STR("x"), 0600);
 		assert_true(route_learn(&r.ticket, STR("old"), 100));

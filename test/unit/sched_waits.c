@@ -33,8 +33,7 @@ static void state_line(void **state)
 		_cleanup_buf_ struct buf out = BUF_INIT;
 		struct route r;
 
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		route_state_take(&r, str_z(rows[i].line), rows[i].now);
 		if ((r.state == ROUTE_DOWN) != rows[i].down)
 			fail_msg("%s", rows[i].name);
@@ -66,8 +65,7 @@ static void golden(void **state)
 	assert_true(str_cut(&rest, '\n', &line));
 	buf_str(&out, line);
 	buf_c(&out, '\n');
-	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
-	                 0);
+	hub_open(&u, &r);
 	while (rest.n && str_cut(&rest, '\n', &line))
 		route_state_take(&r, line, 1800000100);
 	assert_true(r.breaker.open);
@@ -109,8 +107,7 @@ static void state_more(void **state)
 		_cleanup_buf_ struct buf out = BUF_INIT;
 		struct route r;
 
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		route_state_take(&r, str_z(rows[i].line), 1800000100);
 		route_state_print(&r, &out);
 		if (strcmp(out.n ? out.p : "", rows[i].want) != 0)
@@ -130,8 +127,7 @@ static void waits(void **state)
 	hub_begin(&u, *state);
 	u.h.rates = 1;
 	u.h.rate[0] = (struct conf_rate){ .n = 3, .seconds = 60 };
-	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
-	                 0);
+	hub_open(&u, &r);
 	put("queue/new/0123456789abcdef", STR("x"), 0600);
 	route_news(&r);
 	budget_took(&r.budget, 1800000000, 3, 3);
@@ -233,8 +229,7 @@ static void asked(void **state)
 		struct route r;
 		int64_t then;
 
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		push_says(rows[i].says);
 		put("queue/new/" MESSAGE, STR("x"), 0600);
 		route_news(&r);
@@ -292,8 +287,7 @@ static void asked_for_one(void **state)
 		struct route r;
 		unsigned step;
 
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		route_state_take(&r, str_z(rows[i].line), 1800000100);
 		r.breaker.open = rows[i].fault;
 		r.last_try = 1800000100 - rows[i].since;
@@ -350,8 +344,7 @@ static void asked_soon(void **state)
 		struct route r;
 
 		u.h.hold = rows[i].hold;
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		route_state_take(&r, str_z(rows[i].line), now);
 		r.breaker.open = rows[i].fault;
 		r.last_try = now - 23;
@@ -403,8 +396,7 @@ static void asked_and_down(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct route r;
 
-		assert_int_equal(
-		    route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE), 0);
+		hub_open(&u, &r);
 		r.last_try = NOW - 20;
 		route_work(&r, &u.s, NOW);
 		route_try_now(&r, NOW, false);
@@ -433,8 +425,7 @@ static void asked_and_rate(void **state)
 	u.h.hold = true;
 	u.h.rates = 1;
 	u.h.rate[0] = (struct conf_rate){ .n = 3, .seconds = 60 };
-	assert_int_equal(route_open(&r, &u.s, &u.h, QUEUE_READS_NEW | QUEUE_READS_DUE),
-	                 0);
+	hub_open(&u, &r);
 	put("queue/new/" MESSAGE, STR("x"), 0600);
 	route_news(&r);
 	budget_took(&r.budget, NOW, 3, 3);

@@ -42,6 +42,13 @@ static void hub_end(struct hub *u)
 	free(u->h.password_file);
 }
 
+/* Its route, which begins empty. */
+static void hub_open(struct hub *u, struct route *r)
+{
+	assert_int_equal(route_open(r, &u->s, &u->h, QUEUE_READS_NEW | QUEUE_READS_DUE),
+	                 0);
+}
+
 /* ---- With a push: a script in its place, whose words are packets ---- */
 
 static void push_says(const char *script)
